@@ -1,0 +1,174 @@
+"""One Chroma collection, and the small index of it that stays in RAM.
+
+Chroma's `where` filter is slow (tens of ms at 10k rows) and `get` by id is not (1 ms): so rows are found through an
+index from problem to ids, built by one scan when the store is opened and kept up to date by every write.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pmd_agent.memory.codec import Entry, Metadata, decode, natural
+from pmd_agent.types import Tier
+
+if TYPE_CHECKING:
+    import numpy as np
+    from chromadb.api.client import Client
+    from chromadb.api.models.Collection import Collection
+    from numpy.typing import NDArray
+
+ROWS_PER_CALL = 100
+"""Chroma is fastest with about this many rows in one call."""
+_SPACE = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 200}}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All of one row."""
+
+    key: str
+    metadata: Metadata
+    document: str | None
+    """None for experiences: a full-text index of long attempts is 4 times slower to write and 3 times larger."""
+    embedding: NDArray[np.float32]
+    """(dimension,)"""
+
+    def retired(self, step: int) -> Record:
+        """The same, as the archive holds it."""
+        return Record(self.key, {**self.metadata, "retired_at": step}, self.document, self.embedding)
+
+    def revived(self) -> Record:
+        """The same, as it was when it was live."""
+        alive = {name: value for name, value in self.metadata.items() if name != "retired_at"}
+        return Record(self.key, alive, self.document, self.embedding)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the index keeps of one row."""
+
+    tier: Tier
+    step: int
+    position: int
+    problem: str
+    """Escaped; empty for behaviors."""
+    kind: str
+    retired_at: int | None
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> Row:
+        """Reads the flat fields."""
+        return cls(
+            tier=metadata["tier"],
+            step=metadata["step"],
+            position=metadata["position"],
+            problem=metadata["problem_id"],
+            kind=metadata["kind"],
+            retired_at=metadata.get("retired_at"),
+        )
+
+
+class Table:
+    """One collection with cosine space. Not safe for several threads."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self.rows: dict[str, Row] = {}
+        """Key -> row."""
+        self._keys_of: defaultdict[str, set[str]] = defaultdict(set)
+        for keys in _batches(collection.get(include=[])["ids"]):
+            found = collection.get(ids=keys, include=["metadatas"])
+            self._note(found["ids"], found["metadatas"] or [])
+
+    def newest_first(self, keys: Iterable[str]) -> list[str]:
+        """By step, newest first; within a step in the order written."""
+        return sorted(keys, key=lambda key: (-self.rows[key].step, self.rows[key].position, natural(key)))
+
+    def of_problem(self, problem: str) -> list[str]:
+        """Keys of an (escaped) problem, newest first."""
+        return self.newest_first(self._keys_of.get(problem, ()))
+
+    def upsert(self, records: Sequence[Record]) -> None:
+        """Write rows, new or anew."""
+        for batch in _batches(records):
+            documents = [record.document for record in batch if record.document is not None]
+            self._collection.upsert(
+                ids=[record.key for record in batch],
+                embeddings=[record.embedding for record in batch],
+                metadatas=[record.metadata for record in batch],
+                documents=documents or None,
+            )
+            self._note([record.key for record in batch], [record.metadata for record in batch])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove rows; keys that are not there are passed over."""
+        for batch in _batches([key for key in keys if key in self.rows]):
+            self._collection.delete(ids=batch)
+            for key in batch:
+                self._keys_of[self.rows.pop(key).problem].discard(key)
+
+    def records(self, keys: Iterable[str]) -> list[Record]:
+        """Whole rows, in no particular order; keys that are not there are passed over."""
+        records: list[Record] = []
+        for batch in _batches([key for key in keys if key in self.rows]):
+            found = cast(Any, self._collection.get(ids=batch, include=["metadatas", "documents", "embeddings"]))
+            rows = zip(found["ids"], found["metadatas"], found["documents"], found["embeddings"], strict=True)
+            records += [Record(*row) for row in rows]
+        return records
+
+    def entries(self, keys: Iterable[str]) -> dict[str, Entry]:
+        """Key -> entry; keys that are not there are passed over."""
+        entries: dict[str, Entry] = {}
+        for batch in _batches([key for key in keys if key in self.rows]):
+            # Chroma answers in its own order, not in the order asked.
+            found = cast(Any, self._collection.get(ids=batch, include=["metadatas"]))
+            for key, metadata in zip(found["ids"], found["metadatas"], strict=True):
+                entries[key] = decode(metadata["tier"], metadata["entry"])
+        return entries
+
+    def nearest(self, embeddings_N: NDArray[np.float32], k: int) -> list[list[tuple[str, float]]]:
+        """For each (N, dimension) vector up to k (key, cosine similarity), best first; equals by age, then by key."""
+        if not self.rows or k < 1 or not len(embeddings_N):
+            return [[] for _ in embeddings_N]
+        # More than k are asked for, so that an approximate index and ties at the edge do not decide who is in.
+        found = self._collection.query(
+            query_embeddings=embeddings_N, n_results=min(len(self.rows), 2 * k + 20), include=["distances"]
+        )
+        ranked_N = []
+        for keys, distances in zip(found["ids"], found["distances"] or [], strict=True):
+            place = {key: i for i, key in enumerate(self.newest_first(keys))}
+            near = [(key, 1.0 - distance) for key, distance in zip(keys, distances, strict=True)]
+            ranked_N.append(sorted(near, key=lambda pair: (-round(pair[1], 5), place[pair[0]]))[:k])
+        return ranked_N
+
+    def _note(self, keys: Iterable[str], metadatas: Iterable[Any]) -> None:
+        for key, metadata in zip(keys, metadatas, strict=True):
+            if key in self.rows:
+                self._keys_of[self.rows[key].problem].discard(key)
+            row = self.rows[key] = Row.of(metadata)
+            self._keys_of[row.problem].add(key)
+
+
+def open_table(client: Client, name: str) -> Table:
+    """The collection of that name, made where it is not there."""
+    # Without embedding_function=None, Chroma sets up its default one, which wants to download a model.
+    return Table(client.get_or_create_collection(name, embedding_function=None, configuration=cast(Any, _SPACE)))
+
+
+def open_client(path: Path | None) -> Client:
+    """Chroma in this process: on disk at `path`, or in RAM where it is None."""
+    import chromadb
+    from chromadb.config import Settings
+
+    settings = Settings(anonymized_telemetry=False)
+    if path is None:
+        return cast("Client", chromadb.EphemeralClient(settings=settings))
+    return cast("Client", chromadb.PersistentClient(path=str(path), settings=settings))
+
+
+def _batches(items: Sequence[Any]) -> Iterator[Any]:
+    return (items[start : start + ROWS_PER_CALL] for start in range(0, len(items), ROWS_PER_CALL))

@@ -1,0 +1,63 @@
+"""How attempts and insights are laid out for the policy that reflects on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pmd_agent.types import Experience, Insight
+
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+
+
+def choose_attempts(experiences: Sequence[Experience], limit: int) -> list[Experience]:
+    """The best and the worst, contrasted: up to half correct ones, the rest failed, each text once, correct first.
+
+    Where one side is short the other takes its places. The order within a side is the order given.
+    """
+    seen: set[str] = set()
+    correct, failed = [], []
+    for experience in sorted(experiences, key=lambda e: -e.reward):
+        key = " ".join(experience.text.split())
+        if key not in seen:
+            seen.add(key)
+            (correct if experience.correct else failed).append(experience)
+    failed.reverse()  # worst first: partial credit is shown last
+    if correct and failed:
+        take = min(len(correct), max(limit // 2, limit - len(failed)))
+        return correct[:take] + failed[: limit - take]
+    return (correct or failed)[:limit]
+
+
+def render_attempts(experiences: Sequence[Experience], attempt_chars: int) -> str:
+    """Numbered attempts with verdict and feedback; each trimmed in its middle to `attempt_chars` characters."""
+    parts = []
+    for number, experience in enumerate(experiences, 1):
+        verdict = "correct" if experience.correct else "failed"
+        parts.append(f"[{number}] {verdict}\n{trim(experience.text, attempt_chars)}")
+        if experience.feedback:
+            parts.append(f"feedback: {trim(experience.feedback, attempt_chars)}")
+    return "\n".join(parts)
+
+
+def render_insights(insights: Sequence[Insight], limit: int) -> tuple[str, list[Insight]]:
+    """One distinct insight a line with the number of problems that hold it, alphabetical; also those that were shown.
+
+    The best supported `limit` lines are kept. Sorting puts insights about one thing side by side, so that what agrees and
+    what contradicts stands together.
+    """
+    problems: dict[str, set[str]] = {}
+    for insight in insights:
+        problems.setdefault(" ".join(insight.text.split()), set()).add(insight.problem_id)
+    kept = sorted(sorted(problems, key=lambda text: (-len(problems[text]), text))[:limit])
+    shown = [insight for insight in insights if " ".join(insight.text.split()) in set(kept)]
+    return "\n".join(f"- {text} ({len(problems[text])})" for text in kept), shown
+
+
+def trim(text: str, limit: int) -> str:
+    """Hidden reasoning stripped, then head and tail kept: the end of an attempt holds its answer."""
+    text = _THINKING.sub("", text).strip()
+    if len(text) <= limit:
+        return text
+    head = limit * 2 // 3
+    return f"{text[:head]} […] {text[-(limit - head) :]}"

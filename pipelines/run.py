@@ -1,0 +1,150 @@
+"""Running the programs for a whole batch, and turning what they say into memories.
+
+A response that does not parse is counted and dropped. So are sentences that are empty, too long, or beyond the limit, and
+strategies from a group without a single success, whatever module wrote them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, LMError
+
+from pmd_agent.errors import PMDError
+from pmd_agent.pipelines.adapter import StrictJSONAdapter
+from pmd_agent.types import Behavior, Experience, Insight, Problem
+
+dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)  # a changing policy must not be answered from its past
+
+THREADS = 64
+
+
+def reflect_all(
+    reflector: dspy.Module,
+    lm: dspy.LM,
+    problems_P: Sequence[Problem],
+    experiences_PG: Sequence[Sequence[Experience]],
+    *,
+    step: int,
+    policy_version: int,
+    max_insights: int,
+    insight_chars: int,
+) -> tuple[list[list[Insight]], dict[str, int]]:
+    """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none."""
+    jobs = [(i, problem, group) for i, (problem, group) in enumerate(zip(problems_P, experiences_PG, strict=True)) if group]
+    answers = _run(lm, [lambda p=p, g=g: reflector(problem=p, experiences=g) for _, p, g in jobs])
+    counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
+    insights_P: list[list[Insight]] = [[] for _ in problems_P]
+    for (i, problem, group), answer in zip(jobs, answers, strict=True):
+        if answer is None:
+            counts["unparsed"] += 1
+            continue
+        successes = sum(e.correct for e in group)
+        kinds: tuple[tuple[Literal["strategy", "lesson"], Any], ...] = (("strategy", answer.get("strategies")), ("lesson", answer.get("lessons")))
+        for kind, said in kinds:
+            texts, dropped = _clean(said, insight_chars, max_insights)
+            if kind == "strategy" and not successes:
+                texts, dropped = [], dropped + len(texts)
+            counts["dropped"] += dropped
+            insights_P[i] += [
+                Insight(
+                    id=f"{step}/{problem.id}/{kind}/{number}",
+                    problem_id=problem.id,
+                    kind=kind,
+                    text=text,
+                    confidence=successes / len(group),
+                    sources=tuple(e.id for e in group),
+                    step=step,
+                    policy_version=policy_version,
+                )
+                for number, text in enumerate(texts)
+            ]
+    return insights_P, dict(counts)
+
+
+def generalise_all(
+    generaliser: dspy.Module,
+    lm: dspy.LM,
+    clusters: Sequence[tuple[str, Sequence[Insight]]],
+    *,
+    step: int,
+    policy_version: int,
+    max_behaviors: int,
+    behavior_chars: int,
+    supports: Callable[[str, Sequence[Insight]], Sequence[Insight]],
+) -> tuple[list[Behavior], dict[str, int]]:
+    """Behaviors of all clusters, one of each name, and counts as in `reflect_all`.
+
+    `supports(rule, insights)` picks the insights that stand behind a rule: they become its sources, their problems its
+    support. Where clusters give one name different rules, the one with more support is kept.
+    """
+    jobs = [(name, insights) for name, insights in clusters if insights]
+    answers = _run(lm, [lambda i=i: generaliser(insights=i) for _, i in jobs])
+    counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
+    best: dict[str, Behavior] = {}
+    for (cluster, insights), answer in zip(jobs, answers, strict=True):
+        if answer is None:
+            counts["unparsed"] += 1
+            continue
+        texts, dropped = _clean(answer.get("behaviors"), behavior_chars, max_behaviors)
+        counts["dropped"] += dropped
+        for text in texts:
+            name, rule = name_and_rule(text)
+            behind = supports(rule, insights) or insights
+            behavior = Behavior(
+                id=f"{step}/{name}",
+                name=name,
+                text=rule,
+                cluster=cluster,
+                support=len({i.problem_id for i in behind}),
+                sources=tuple(i.id for i in behind),
+                step=step,
+                policy_version=policy_version,
+            )
+            if name not in best or best[name].support < behavior.support:
+                best[name] = behavior
+    return [best[name] for name in sorted(best)], dict(counts)
+
+
+def name_and_rule(text: str) -> tuple[str, str]:
+    """`verify atom counts: Count atoms in rings first.` -> (`behavior_verify_atom_counts`, the rest).
+
+    Without a short name before a colon the rule's first words name it.
+    """
+    head, colon, rest = text.partition(":")
+    named = bool(colon and rest.strip()) and len(head.split()) <= 8
+    words = re.findall(r"[^\W_]+", (head if named else text).lower())
+    words = words[1:] if words[:1] == ["behavior"] and len(words) > 1 else words
+    return "behavior_" + "_".join(words[:8] or ["unnamed"]), rest.strip() if named else text
+
+
+def _run(lm: dspy.LM, calls: Sequence[Callable[[], dspy.Prediction]]) -> list[dspy.Prediction | None]:
+    """Each call's prediction, side by side; None where the response did not parse."""
+
+    def one(call: Callable[[], dspy.Prediction]) -> dspy.Prediction | None:
+        with dspy.context(lm=lm, adapter=StrictJSONAdapter()):
+            try:
+                return call()
+            except AdapterParseError:
+                return None
+            except LMError as error:  # DSPy wraps what the policy says, such as that a prompt is too long
+                if isinstance(error.__cause__, PMDError):
+                    raise error.__cause__ from None
+                raise
+
+    if not calls:
+        return []
+    with ThreadPoolExecutor(min(THREADS, len(calls))) as pool:
+        return list(pool.map(one, calls))
+
+
+def _clean(said: Any, chars: int, limit: int) -> tuple[list[str], int]:
+    """Distinct sentences in the order given, and how many were dropped."""
+    texts = [" ".join(t.split()) for t in said if isinstance(t, str)] if isinstance(said, (list, tuple)) else []
+    kept = list(dict.fromkeys(t for t in texts if 0 < len(t) <= chars))[:limit]
+    return kept, len(said or []) - len(kept) if isinstance(said, (list, tuple)) else int(said is not None)

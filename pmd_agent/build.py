@@ -1,0 +1,217 @@
+"""From a recipe to a running loop: the only place where all parts are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pmd_agent.console import Console
+from pmd_agent.curriculum import Curriculum
+from pmd_agent.distillation.context import student_messages
+from pmd_agent.errors import ProblemError, RunError
+from pmd_agent.evaluation import accuracy
+from pmd_agent.loop import practise
+from pmd_agent.memory import HashingEmbedder, Memory, cluster_problems
+from pmd_agent.policies import Policy
+from pmd_agent.recipe import (
+    FileProblems, FunctionProblems, LocalPolicySection, Recipe, SciKnowEvalProblems, ScriptedPolicySection, WorldProblems,
+)  # fmt: skip
+from pmd_agent.run_dir import RunDir
+from pmd_agent.stages import Metrics, Parts, evaluate
+from pmd_agent.types import Problem
+from pmd_agent.verifiers import build_verifier
+
+if TYPE_CHECKING:
+    from pmd_agent.distillation.trainer import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSets:
+    train: tuple[Problem, ...]
+    validation: tuple[Problem, ...]
+    test: tuple[Problem, ...]
+    skipped: tuple[str, ...] = ()
+    """Rows that did not fit, with their reasons."""
+
+
+def start(recipe: Recipe, *, resume: bool, console: Console) -> Path:
+    """Run the recipe, from its start or its last commit, and return the run's folder. Raises PMDError."""
+    problems = load_problems(recipe)
+    open_parts = _prepare(recipe, problems, console)  # whatever can be wrong is found before a folder is made
+    run = RunDir.resume(recipe) if resume else RunDir.create(recipe)
+    console.attach(run.log_path)
+    if run.finished:
+        console.info(f"{run.path} is finished.")
+    else:
+        parts = open_parts(run)
+        try:
+            curriculum = Curriculum(parts.train, recipe.rollout.problems, recipe.seed)
+            practise(parts, curriculum, run, console)
+        finally:
+            parts.memory.close()
+            parts.policy.close()
+    console.summary(run.read_json("summary.json") or {}, run.path)
+    return run.path
+
+
+def evaluate_run(run: RunDir, *, console: Console, base: bool, with_memory: bool, max_problems: int | None) -> dict[str, Any]:
+    """Accuracy of a run's adapter (or its base) on its test problems; `with_memory` reads the run's memory in the prompt."""
+    recipe = run.recipe
+    if max_problems is not None:
+        recipe = recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"max_problems": max_problems})})
+    if not base and not (run.adapter_path / "adapter_config.json").is_file():
+        raise RunError(f"{run.path} has no adapter yet.", "Finish it with `pmd run RECIPE --resume`, or evaluate --base.")
+    parts = _prepare(recipe, load_problems(recipe), console, adapter=None if base else run.adapter_path, frozen=True)(run)
+    try:
+        m = Metrics(-1)
+        with console.stage(f"evaluating on {len(parts.test)} problems"):
+            return accuracy(evaluate(parts, m, parts.test, with_memory))
+    finally:
+        parts.memory.close()
+        parts.policy.close()
+
+
+def load_problems(recipe: Recipe) -> ProblemSets:
+    """The problems that the recipe names, split three ways. Raises ProblemError."""
+    section = recipe.problems
+    if isinstance(section, WorldProblems):
+        from pmd_agent.problems.world import World
+
+        world = World.create(section.seed, operators=section.operators, domains=section.domains)
+        return ProblemSets(*world.split(train=section.train, validation=section.validation, test=section.test))
+
+    from pmd_agent.problems import jsonl, load_function, sciknoweval, validation_split
+
+    if isinstance(section, SciKnowEvalProblems):
+        split = sciknoweval.load(
+            section.path,
+            hub=section.hub,
+            domains=section.domains or None,
+            test_fraction=section.test_fraction,
+            seed=section.seed,
+            max_bad_fraction=section.max_bad_fraction,
+        )
+    elif isinstance(section, FileProblems):
+        fields = jsonl.Fields(section.prompt, section.answer, section.system, section.id, section.kind)
+        split = jsonl.load(
+            section.path,
+            test=section.test_path,
+            fields=fields,
+            test_fraction=section.test_fraction,
+            seed=section.seed,
+            max_bad_fraction=section.max_bad_fraction,
+        )
+    else:
+        assert isinstance(section, FunctionProblems)
+        split = load_function(section.function, test_fraction=section.test_fraction, seed=section.seed)
+    train, validation = validation_split(split, section.validation_fraction, section.seed)
+    return ProblemSets(train, validation, split.test, split.skipped)
+
+
+def _prepare(
+    recipe: Recipe, problems: ProblemSets, console: Console, *, adapter: Path | None = None, frozen: bool = False
+) -> Callable[[RunDir], Parts]:
+    """Everything but what lives in the run's folder. `frozen`: no trainer, the policy answers with `adapter` or as it is."""
+    from pmd_agent.pipelines import build_program
+
+    programs = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
+    reflector = build_program(recipe.pipeline.reflector, **programs)
+    generaliser = build_program(recipe.pipeline.generaliser, **programs)
+    verifier = build_verifier(recipe.problems.verifier, recipe.rollout.success_threshold)
+    policy, trainer, context = _policy(recipe, adapter, frozen)
+    if getattr(recipe.policy, "thinking", False):
+        console.warn("policy.thinking is on: thinking models are reported to lose up to 17 % under self-distillation.")
+    for reason in problems.skipped[:3]:
+        console.warn(f"left out: {reason}")
+    if len(problems.skipped) > 3:
+        console.warn(f"left out: {len(problems.skipped) - 3} more rows")
+
+    def fits(part: tuple[Problem, ...], name: str) -> tuple[Problem, ...]:
+        kept = tuple(p for p in part if len(policy.encode(student_messages(p))) <= recipe.rollout.max_prompt_tokens)
+        if len(kept) < len(part):
+            longest = next(p.id for p in part if p not in kept)
+            console.warn(f"{len(part) - len(kept)} {name} problems exceed rollout.max_prompt_tokens and are left out ({longest}, ...)")
+        if part and not kept:
+            raise ProblemError(f"Every {name} problem exceeds rollout.max_prompt_tokens.", "Raise it, if the model reads that much.")
+        return kept
+
+    train, validation = fits(problems.train, "training"), fits(problems.validation, "validation")
+    test = _at_most(fits(problems.test, "test"), recipe.evaluate.max_problems)
+    curriculum = Curriculum(train, recipe.rollout.problems, recipe.seed)
+    console.info(f"{len(train)} training, {len(validation)} validation and {len(test)} test problems")
+
+    def open_in(run: RunDir) -> Parts:
+        embedder = HashingEmbedder()
+        memory = Memory.open(run.memory_path, embedder, tiers=recipe.memory.tiers)
+        if not frozen:
+            memory.rollback(run.next_step)
+        if run.checkpoint is not None and trainer is not None:
+            trainer.load(run.checkpoint)
+        policy.load(adapter, run.next_step)
+        return Parts(
+            recipe=recipe,
+            steps=recipe.steps or recipe.epochs * curriculum.steps_per_epoch,
+            train=train,
+            validation=validation,
+            test=test,
+            policy=policy,
+            verifier=verifier,
+            memory=memory,
+            embedder=embedder,
+            clusters=cluster_problems([(p.id, p.prompt) for p in train], embedder, size=recipe.pipeline.cluster_size, seed=recipe.seed),
+            reflector=reflector,
+            generaliser=generaliser,
+            trainer=trainer,
+            context=context,
+        )
+
+    return open_in
+
+
+def _policy(recipe: Recipe, adapter: Path | None, frozen: bool) -> tuple[Policy, Trainer | None, int]:
+    """The policy, its trainer where it learns, and the tokens it can read and write in all."""
+    section = recipe.policy
+    if isinstance(section, ScriptedPolicySection):
+        from pmd_agent.policies.scripted import ScriptedPolicy
+
+        return ScriptedPolicy(section.answers), None, 1 << 30
+    assert isinstance(section, LocalPolicySection)
+    from pmd_agent.distillation.trainer import Trainer
+    from pmd_agent.policies.local import LocalPolicy
+    from pmd_agent.weights import attach_lora, load_adapter, load_base, load_tokenizer
+
+    tokenizer = load_tokenizer(section.model)
+    model = load_base(section.model, dtype=section.dtype, device=section.device)
+    trainer = None
+    if adapter is not None:
+        model = load_adapter(model, adapter)
+    elif recipe.distill.enabled and not frozen:
+        lora = recipe.distill.lora
+        model = attach_lora(
+            model,
+            rank=lora.rank,
+            alpha=lora.alpha,
+            dropout=lora.dropout,
+            targets=lora.targets,
+            seed=recipe.seed,
+            teacher=recipe.distill.teacher.type == "ema",
+        )
+        pad = tokenizer.pad_token_id
+        trainer = Trainer(model, recipe.distill, pad_id=tokenizer.eos_token_id if pad is None else pad, seed=recipe.seed)
+    policy = LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking, batch_tokens=section.batch_tokens)
+    return policy, trainer, policy.context
+
+
+def _at_most(problems: tuple[Problem, ...], count: int | None) -> tuple[Problem, ...]:
+    """The first `count` of each kind."""
+    if count is None:
+        return problems
+    taken: dict[str, int] = {}
+    kept = []
+    for problem in problems:
+        taken[problem.kind] = taken.get(problem.kind, 0) + 1
+        if taken[problem.kind] <= count:
+            kept.append(problem)
+    return tuple(kept)

@@ -1,0 +1,57 @@
+"""The command `pmd`: one file a command.
+
+Help imports nothing heavy: each command imports what it needs when it runs, and a recipe is checked before that.
+Exit codes: 0 done, 2 a mistake that the message says how to mend, 130 interrupted, 1 a bug, with its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pmd_agent.cli import box, memory
+from pmd_agent.cli.evaluate import evaluate
+from pmd_agent.cli.export import export
+from pmd_agent.cli.run import run
+from pmd_agent.cli.schema import schema
+from pmd_agent.errors import PMDError
+
+app = typer.Typer(
+    name="pmd", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.command()(run)
+app.command()(evaluate)
+app.add_typer(memory.app, name="memory")
+app.command()(export)
+app.add_typer(box.app, name="box")
+app.command()(schema)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("pmd-agent"))
+        raise typer.Exit
+
+
+@app.callback()
+def pmd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Procedural Memory Distillation: practise, remember, and absorb what was learnt into the weights."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app(prog_name="pmd")
+    except PMDError as error:
+        from pmd_agent.console import Console
+
+        Console().error(error)
+        sys.exit(2)

@@ -1,0 +1,24 @@
+"""pmd export RUN --to DIR"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A folder that is not there yet, or empty.")],
+    merge: Annotated[bool, typer.Option("--merge", help="Whole weights instead of an adapter.")] = False,
+) -> None:
+    """Write what was learnt as files that transformers and peft load without pmd."""
+    from pmd_agent.console import Console
+    from pmd_agent.run_dir import RunDir
+
+    directory = RunDir.open(run)
+    from pmd_agent.export import export_run
+
+    folder = export_run(directory, to, merge=merge)
+    Console().info(f"{folder}: {'a whole model' if merge else 'an adapter'}; its README.md says how to load it")

@@ -1,0 +1,148 @@
+"""pmd memory list | show | search: read what a run has remembered."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
+
+if TYPE_CHECKING:
+    from pmd_agent.memory import Entry, Memory
+    from pmd_agent.run_dir import RunDir
+
+app = typer.Typer(no_args_is_help=True, help="Read what a run has remembered.")
+
+LINE = 160
+"""Characters of a text that a list shows."""
+SOURCE = 600
+"""Characters of an attempt that is shown as a source."""
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")]
+OfTier = Annotated[Tier | None, typer.Option(help="Only this tier.")]
+
+
+@app.command("list")
+def list_(
+    run: Run, tier: OfTier = None, limit: Annotated[int, typer.Option(min=1, help="Entries of each tier.")] = 20
+) -> None:
+    """The live entries, newest first."""
+    from pmd_agent.console import Console
+
+    console = Console()
+    with _opened(run) as (_, memory):
+        for each in [tier] if tier else reversed(TIERS):
+            entries = memory.list(each)
+            more = f", the newest {limit}" if len(entries) > limit else ""
+            console.info(f"{each}: {len(entries)}{more}")
+            if entries:
+                console.table(["id", "step", "about", "text"], [_row(entry) for entry in entries[:limit]])
+
+
+@app.command()
+def show(
+    run: Run, entry_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` or `search` shows it.")]
+) -> None:
+    """One entry, and what it was made from, down to the attempts."""
+    from pmd_agent.console import Console
+    from pmd_agent.errors import MemoryStoreError
+
+    console = Console()
+    with _opened(run) as (directory, memory):
+        entry = memory.get(entry_id)
+        if entry is None:
+            ids = [e.id for each in TIERS for e in memory.list(each, include_archived=True)]
+            near = difflib.get_close_matches(entry_id, ids, 3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"`pmd memory list {run}` shows what there is."
+            raise MemoryStoreError(f"{directory.path} remembers nothing of the id {entry_id}.", hint)
+        for line in _tree(memory, entry, depth=0):
+            console.info(line)
+
+
+@app.command()
+def search(
+    run: Run,
+    text: Annotated[str, typer.Argument(metavar="TEXT")],
+    tier: OfTier = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="So many entries.")] = 10,
+) -> None:
+    """The live entries that are most like a text."""
+    from pmd_agent.console import Console
+
+    console = Console()
+    with _opened(run) as (_, memory):
+        hits = memory.search(text, tier, k)
+        rows = [(round(near, 3), found, *_row(entry)) for found, entry, near in hits]
+    if rows:
+        console.table(["similarity", "tier", "id", "step", "about", "text"], rows)
+    else:
+        console.info("nothing is like it")
+
+
+@contextmanager
+def _opened(run: str) -> Iterator[tuple[RunDir, Memory]]:
+    """A run and its memory. Raises RunError where it has none, MemoryStoreError where the run is still going."""
+    from pmd_agent.errors import RunError
+    from pmd_agent.run_dir import RunDir
+
+    directory = RunDir.open(run)
+    note = directory.read_json("memory/memory.json")
+    if note is None:
+        raise RunError(f"{directory.path} has no memory.", "A run keeps one if memory.tiers and memory.persist say so.")
+    from pmd_agent.memory import HashingEmbedder, Memory
+
+    with Memory.open(directory.memory_path, HashingEmbedder(int(note["embedder"]["dimension"]))) as memory:
+        yield directory, memory
+
+
+def _row(entry: Entry) -> tuple[str, int, str, str]:
+    text = " ".join(entry.text.split())
+    return entry.id, entry.step, _about(entry), text if len(text) <= LINE else text[: LINE - 3] + "..."
+
+
+def _about(entry: Entry) -> str:
+    if isinstance(entry, Experience):
+        return f"{entry.problem_id} {'right' if entry.correct else 'wrong'}"
+    if isinstance(entry, Insight):
+        return f"{entry.problem_id} {entry.kind}"
+    return f"{entry.name} ({entry.support} problems)"
+
+
+def _tree(memory: Memory, entry: Entry, depth: int) -> Iterator[str]:
+    """An entry's lines, and its sources' lines under it."""
+    retired = memory.retired_at(entry)
+    facts = {
+        "id": entry.id,
+        "step": entry.step,
+        "policy version": entry.policy_version,
+        **_facts(entry),
+        **({"retired at step": retired} if retired is not None else {}),
+    }
+    indent = "    " * depth
+    tier = "behavior" if isinstance(entry, Behavior) else "insight" if isinstance(entry, Insight) else "experience"
+    yield f"{indent}{tier} " + " · ".join(f"{name} {value}" for name, value in facts.items())
+    cut = entry.text if depth == 0 or len(entry.text) <= SOURCE else entry.text[:SOURCE] + " ..."
+    yield from (f"{indent}  {line}" for line in cut.splitlines())
+    sources = memory.sources_of(entry)
+    for source in sources:
+        yield from _tree(memory, source, depth + 1)
+    missing = len(set(getattr(entry, "sources", ()))) - len(sources)
+    if missing > 0:
+        yield f"{indent}    {missing} more that are no longer stored"
+
+
+def _facts(entry: Entry) -> dict[str, object]:
+    """What only this tier has."""
+    if isinstance(entry, Behavior):
+        return {"name": entry.name, "cluster": entry.cluster, "support": entry.support}
+    if isinstance(entry, Insight):
+        return {"problem": entry.problem_id, "kind": entry.kind, "confidence": round(entry.confidence, 3)}
+    facts: dict[str, object] = {"problem": entry.problem_id, "reward": round(entry.reward, 3), "answer": entry.answer}
+    if entry.feedback:
+        facts["feedback"] = json.dumps(entry.feedback, ensure_ascii=False)
+    return facts | {"rollout in": f"rollouts/step-{entry.step:06d}.jsonl"}

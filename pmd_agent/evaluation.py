@@ -1,0 +1,78 @@
+"""How good the policy is: avg@k, pass@k and maj@k over fresh rollouts, overall and by kind of problem."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+from pmd_agent.types import Problem, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One problem's k rollouts. Those that could not be checked are counted apart and enter no average."""
+
+    problem_id: str
+    kind: str
+    checked: int
+    correct: int
+    majority: bool
+    """Whether the most frequent answer is a correct one (ties: the one given first)."""
+    unchecked: int
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "problem": self.problem_id, "kind": self.kind, "checked": self.checked, "correct": self.correct,
+            "majority": self.majority, "unchecked": self.unchecked,
+        }  # fmt: skip
+
+
+def score(problems: Sequence[Problem], verdicts_PG: Sequence[Sequence[Verdict]]) -> list[Outcome]:
+    """Verdicts counted, a problem a row."""
+    outcomes = []
+    for problem, verdicts in zip(problems, verdicts_PG, strict=True):
+        checked = [v for v in verdicts if v.reward is not None]
+        answers = Counter(v.answer for v in checked if v.answer is not None)
+        leading = answers.most_common(1)[0][0] if answers else None
+        majority = any(v.correct for v in checked if v.answer == leading) if leading is not None else False
+        outcomes.append(
+            Outcome(problem.id, problem.kind, len(checked), sum(bool(v.correct) for v in checked), majority, len(verdicts) - len(checked))
+        )
+    return outcomes
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Chance that at least one of k draws without replacement out of n is correct: 1 - C(n-c, k) / C(n, k).
+
+    The unbiased estimator of Chen et al. 2021 (arXiv 2107.03374).
+    """
+    if not 0 < k <= n:
+        raise ValueError(f"pass@{k} of {n} rollouts")
+    return 1.0 - comb(n - correct, k) / comb(n, k)
+
+
+def accuracy(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Means over problems, in [0, 1]: `avg` (avg@k), `pass` (pass@k) and `maj` (maj@k), and the same by kind."""
+    found = _means(outcomes)
+    kinds = sorted({o.kind for o in outcomes if o.kind})
+    if len(kinds) > 1:
+        found["by_kind"] = {kind: _means([o for o in outcomes if o.kind == kind]) for kind in kinds}
+    return found
+
+
+def _means(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    counted = [o for o in outcomes if o.checked]
+    if not counted:
+        return {"avg": None, "pass": None, "maj": None, "k": 0, "problems": 0, "unchecked": sum(o.unchecked for o in outcomes)}
+    n = len(counted)
+    return {
+        "avg": round(sum(o.correct / o.checked for o in counted) / n, 4),
+        "pass": round(sum(pass_at_k(o.checked, o.correct, o.checked) for o in counted) / n, 4),
+        "maj": round(sum(o.majority for o in counted) / n, 4),
+        "k": max(o.checked for o in counted),
+        "problems": n,
+        "unchecked": sum(o.unchecked for o in outcomes),
+    }

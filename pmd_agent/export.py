@@ -1,0 +1,133 @@
+"""What a run has learnt, as files that plain transformers and peft load: an adapter, or whole weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from pmd_agent.errors import RunError
+from pmd_agent.recipe import LocalPolicySection
+from pmd_agent.run_dir import RunDir
+from pmd_agent.weights import BOX, box_path, load_adapter, load_base, load_tokenizer
+
+ADAPTER_README = """# {name}
+
+A LoRA adapter made by pmd (method {method}, {steps} steps) for `{model}`. It answers without memory in its prompt.
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "{folder}"  # where this README is
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base}), folder)
+```
+
+{note}
+"""
+MERGED_README = """# {name}
+
+`{model}` with what pmd taught it (method {method}, {steps} steps) merged into its weights, {dtype}.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "{folder}"  # where this README is
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+```
+
+The licence of `{model}` applies to its weights.
+"""
+
+
+def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
+    """Write the run's adapter, or with `merge` the whole model, to a new folder, and return that.
+
+    Whole weights are in the precision that the run's policy has on this machine (policy.dtype). Raises RunError where
+    the run has no adapter or the folder is taken, PolicyError where the base model cannot be loaded.
+    """
+    section = run.recipe.policy
+    if not isinstance(section, LocalPolicySection):
+        raise RunError(f"{run.path} ran a {section.type} policy, which has no weights.", "Export a run with a model.")
+    if not (run.adapter_path / "adapter_config.json").is_file():
+        hint = (
+            f"Finish it with `pmd run {run.path / 'recipe.yaml'} --resume`; a run with distill.enabled=false has none."
+        )
+        raise RunError(f"{run.path} has no adapter to export.", hint)
+    write = _write_merged if merge else _write_adapter
+    return _as_one(to, lambda folder: write(run, section, folder, to))
+
+
+def _as_one(to: Path, write: Callable[[Path], None]) -> Path:
+    """Fill a folder beside `to`, then rename it: `to` is whole or not there."""
+    to = to.resolve()
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise RunError(f"{to} is there already, and nothing is overwritten.", "Give another folder with --to DIR.")
+    temporary = to.with_name(f".{to.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        os.replace(temporary, to)
+    except OSError as error:
+        raise RunError(
+            f"{to} cannot be written: {error.strerror or error}.", "Give another folder with --to DIR."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return to
+
+
+def _write_adapter(run: RunDir, section: LocalPolicySection, folder: Path, to: Path) -> None:
+    shutil.copytree(run.adapter_path, folder, dirs_exist_ok=True)
+    if section.model == BOX:
+        shutil.copytree(box_path(), folder / "base", ignore=shutil.ignore_patterns("build.jsonl"))
+        base, argument = "base", 'f"{folder}/base"'
+        note = "The base model is in `base/`, since it is on no hub."
+    else:
+        local = Path(section.model).is_dir()
+        base = str(Path(section.model).resolve()) if local else section.model
+        argument, note = (
+            repr(base),
+            f"The licence of `{section.model}` applies to the base model, which is not included.",
+        )
+    config_path = folder / "adapter_config.json"
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base
+    config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    load_tokenizer(section.model).save_pretrained(str(folder))
+    _write_readme(ADAPTER_README, run, section, folder, to, base=argument, note=note)
+
+
+def _write_merged(run: RunDir, section: LocalPolicySection, folder: Path, to: Path) -> None:
+    dtype = _dtype(section)
+    model = load_adapter(load_base(section.model, dtype=dtype, device="cpu"), run.adapter_path)
+    try:
+        merged = model.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        hint = "Resume the run from an earlier checkpoint, or lower distill.lr."
+        raise RunError(f"The adapter of {run.path} cannot be merged: {error}", hint) from None
+    merged.save_pretrained(str(folder))
+    load_tokenizer(section.model).save_pretrained(str(folder))
+    _write_readme(MERGED_README, run, section, folder, to, dtype=dtype)
+
+
+def _dtype(section: LocalPolicySection) -> str:
+    if section.dtype != "auto":
+        return section.dtype
+    on_gpu = section.device == "cuda" or (section.device == "auto" and torch.cuda.is_available())
+    return "bfloat16" if on_gpu else "float32"
+
+
+def _write_readme(
+    template: str, run: RunDir, section: LocalPolicySection, folder: Path, to: Path, **values: str
+) -> None:
+    facts = {"name": run.recipe.name, "method": run.recipe.method, "model": section.model, "steps": str(run.next_step)}
+    text = template.format(**facts, folder=to.name, **values)
+    (folder / "README.md").write_text(text, encoding="utf-8")

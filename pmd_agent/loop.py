@@ -1,0 +1,115 @@
+"""Procedural Memory Distillation, on one page.
+
+Attempt, verify, remember, reflect, generalise, recall, distil: memory and policy improve each other, and at the end the policy
+answers without memory. SDPO is this loop without memory, a frozen policy the loop without distillation, and so on: the
+recipe switches stages off, the page stays.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pmd_agent.console import Console
+from pmd_agent.curriculum import Curriculum
+from pmd_agent.evaluation import accuracy
+from pmd_agent.run_dir import RunDir
+from pmd_agent.stages import Metrics, Parts, attempt, distil, evaluate, generalise, recall, reflect, remember, sync, verify
+from pmd_agent.types import Rollout, Verdict
+
+
+def practise(parts: Parts, curriculum: Curriculum, run: RunDir, console: Console) -> dict[str, Any]:
+    """Run the recipe's steps and return the summary. A killed run goes on from its last commit."""
+    measure(parts, run, console, "base")
+
+    for step in range(run.next_step, parts.steps):
+        m = Metrics(step)
+        problems_P = curriculum.batch(step)
+        rollouts_PG = attempt(parts, m, problems_P)  # plain prompts, no memory
+        verdicts_PG = verify(parts, m, problems_P, rollouts_PG)
+        experiences_PG = remember(parts, m, rollouts_PG, verdicts_PG)
+        reflect(parts, m, problems_P, experiences_PG)  # DSPy, run by the policy
+        generalise(parts, m)  # DSPy, every K steps
+        contexts_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
+        distil(parts, m, rollouts_PG, verdicts_PG, contexts_P)
+        sync(parts, m, run.path / "adapters")  # the next attempts are on-policy
+        validate(parts, m)
+        if not parts.recipe.memory.persist:
+            parts.memory.rollback(step)  # transient: nothing outlives its step
+        commit(parts, m, run, rollouts_PG, verdicts_PG)
+        console.step(step, parts.steps, m.record())
+
+    measure(parts, run, console, "final")
+    if parts.recipe.evaluate.with_memory and parts.recipe.memory.tiers and parts.recipe.memory.persist:
+        measure(parts, run, console, "final_with_memory", with_memory=True)
+    return summarise(parts, run)
+
+
+def validate(parts: Parts, m: Metrics) -> None:
+    """Memory-free accuracy on the validation problems, where the clock says so."""
+    every = parts.recipe.evaluate.every
+    if parts.validation and every and (m.step + 1) % every == 0:
+        m.values["validation"] = accuracy(evaluate(parts, m, parts.validation, False))["avg"]
+
+
+def commit(
+    parts: Parts, m: Metrics, run: RunDir, rollouts_PG: Sequence[Sequence[Rollout]], verdicts_PG: Sequence[Sequence[Verdict]]
+) -> None:
+    """The step as one: metrics, rollouts, and the state that a resumed run starts from."""
+    rows = [
+        {
+            "id": r.id, "problem": r.problem_id, "text": r.text, "tokens": len(r.completion_ids), "finish_reason": r.finish_reason,
+            "policy_version": r.policy_version, "logprob": sum(r.logprobs), "reward": v.reward, "correct": v.correct,
+            "answer": v.answer, "feedback": v.feedback,
+        }
+        for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
+        for r, v in zip(rollouts, verdicts, strict=True)
+    ]  # fmt: skip
+    trainer = parts.trainer
+    run.commit(m.step, m.record(), rows, save=trainer.save if trainer else lambda folder: None, last=m.step + 1 == parts.steps)
+
+
+def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memory: bool = False) -> None:
+    """Accuracy on the test problems, once: a resumed run finds what was measured before."""
+    result = run.read_json(f"evaluation/{name}.json")
+    if result is None:
+        m = Metrics(-1)
+        with console.stage(f"evaluating ({name.replace('_', ' ')}) on {len(parts.test)} problems"):
+            outcomes = evaluate(parts, m, parts.test, with_memory)
+        result = accuracy(outcomes) | {"with_memory": with_memory, "seconds": m.record()["seconds"]}
+        run.write_lines(f"evaluation/{name}.jsonl", [o.record() for o in outcomes])
+        run.write_json(f"evaluation/{name}.json", result)
+    console.evaluation(name, result)
+
+
+def summarise(parts: Parts, run: RunDir) -> dict[str, Any]:
+    """The adapter in its place, and summary.json."""
+    if parts.trainer is not None:
+        parts.trainer.save_adapter(run.adapter_path)
+    seconds: Counter[str] = Counter()
+    rollouts = 0
+    for line in run.metrics():
+        seconds.update(line["stage_seconds"])
+        rollouts += line["rollouts"]
+    measured = {name: run.read_json(f"evaluation/{name}.json") for name in ("base", "final", "final_with_memory")}
+    base, final, with_memory = measured["base"] or {}, measured["final"] or {}, measured["final_with_memory"]
+    summary = {
+        "name": parts.recipe.name,
+        "method": parts.recipe.method,
+        "seed": parts.recipe.seed,
+        "steps": parts.steps,
+        "rollouts": rollouts,
+        "base": {"free": base.get("avg"), "detail": base},
+        "final": {
+            "free": final.get("avg"),
+            "with_memory": with_memory["avg"] if with_memory else None,
+            "detail": final,
+            "detail_with_memory": with_memory,
+        },
+        "memory": parts.memory.counts(),
+        "seconds": {name: round(s, 1) for name, s in seconds.items()}
+        | {"evaluation": round(sum(r["seconds"] for r in measured.values() if r), 1)},
+    }
+    run.write_json("summary.json", summary)
+    return summary

@@ -1,0 +1,45 @@
+"""What the loop needs of a language model, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pmd_agent.types import Completion, Sampling
+
+if TYPE_CHECKING:
+    import dspy
+
+Messages = list[dict[str, str]]
+"""A conversation: role and content of each turn."""
+
+
+class Policy(Protocol):
+    """A model that samples, and that runs the programs which write its memory: always the same weights for both."""
+
+    version: int
+    """Of the weights that will answer next; every rollout and memory carries it."""
+
+    shares_weights: bool
+    """True where a trainer in this process changes the weights in place; then `load` only notes the version."""
+
+    def encode(self, messages: Messages) -> list[int]:
+        """The prompt as token ids, chat template applied, ready for an answer."""
+        ...
+
+    def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
+        """n completions of each prompt, in the order of the prompts. Raises PolicyError."""
+        ...
+
+    def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
+        """A DSPy language model bound to these very weights, its cache off."""
+        ...
+
+    def load(self, adapter: Path | None, version: int) -> None:
+        """Answer from this adapter (None: the base) from now on."""
+        ...
+
+    def close(self) -> None:
+        """Free what the policy holds."""
+        ...

@@ -1,0 +1,113 @@
+"""The policy in this process: transformers and peft, batched, exact token ids and log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pmd_agent.errors import PolicyError
+from pmd_agent.policies.base import Messages
+from pmd_agent.policies.batching import BatchingEngine
+from pmd_agent.policies.generation import Request, generate_all
+from pmd_agent.types import Completion, Sampling
+
+if TYPE_CHECKING:
+    import dspy
+
+SEEDS = 2**48
+
+
+class LocalPolicy:
+    """Samples from a model that may be training in this very process: then its weights are always the newest.
+
+    `model` is a causal LM or a PeftModel whose active adapter answers. `reload` loads an adapter folder into it; None where a
+    trainer changes the weights in place, so that `load` has only the version to note.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name: str,
+        thinking: bool = False,
+        batch_tokens: int = 65_536,
+        reload: Callable[[Path | None], Any] | None = None,
+    ) -> None:
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.version = 0
+        self.shares_weights = reload is None
+        self._thinking, self._batch_tokens, self._reload = thinking, batch_tokens, reload
+        configured = model.generation_config.eos_token_id
+        found = configured if isinstance(configured, list) else [configured]
+        self._eos_ids = frozenset(i for i in [*found, tokenizer.eos_token_id] if i is not None)
+        pad = tokenizer.pad_token_id
+        self._pad_id = int(next(iter(self._eos_ids)) if pad is None else pad)
+        self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
+
+    def encode(self, messages: Messages) -> list[int]:
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=self._thinking
+        )
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
+        jobs = [
+            (prompt, Sampling(sampling.temperature, sampling.top_p, sampling.max_tokens, (sampling.seed * 1_000_003 + p * 1009 + g) % SEEDS))
+            for p, prompt in enumerate(prompts_P)
+            for g in range(n)
+        ]
+        flat = self._answer(jobs)
+        return [flat[p * n : (p + 1) * n] for p in range(len(prompts_P))]
+
+    def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
+        import dspy
+
+        engine = BatchingEngine(
+            self._answer, model_name=self.name, sampling=Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed)
+        )
+        return dspy.LM(f"local/{self.name}@{self.version}", engine=engine, cache=False, temperature=temperature, max_tokens=max_tokens, num_retries=0)
+
+    def load(self, adapter: Path | None, version: int) -> None:
+        if self._reload is not None:
+            self.model = self._reload(adapter)
+        self.version = version
+
+    def close(self) -> None:
+        self.model = None
+
+    def _answer(self, jobs: Sequence[tuple[Messages, Sampling]]) -> list[Completion]:
+        encoded: dict[str, tuple[int, ...]] = {}
+        requests = []
+        for messages, sampling in jobs:
+            key = repr(messages)
+            if key not in encoded:
+                encoded[key] = tuple(self.encode(messages))
+            room = self.context - len(encoded[key])
+            if room < 1:
+                raise PolicyError(
+                    f"A prompt has {len(encoded[key])} tokens, and {self.name} reads {self.context} in all.",
+                    "Lower rollout.max_prompt_tokens, memory.max_tokens or pipeline.attempt_chars.",
+                )
+            requests.append(
+                Request(encoded[key], Sampling(sampling.temperature, sampling.top_p, min(sampling.max_tokens, room), sampling.seed))
+            )
+        was_training = self.model.training
+        self.model.eval()
+        answers = generate_all(
+            self.model, requests, eos_ids=self._eos_ids, pad_id=self._pad_id, batch_tokens=self._batch_tokens
+        )
+        self.model.train(was_training)
+        return [
+            Completion(
+                prompt_ids=request.prompt_ids,
+                completion_ids=tuple(answer.ids),
+                logprobs=tuple(answer.logprobs),
+                text=self.tokenizer.decode(answer.ids, skip_special_tokens=True),
+                finish_reason="stop" if answer.ended else "length",
+                policy_version=self.version,
+            )
+            for request, answer in zip(requests, answers, strict=True)
+        ]

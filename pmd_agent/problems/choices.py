@@ -1,0 +1,83 @@
+"""The options of a multiple-choice question: their letters, and how they and the answer are checked."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from pmd_agent.problems.gather import BadRow, check_text
+from pmd_agent.problems.sources import describe_type
+
+LETTERS = string.ascii_uppercase[:10]
+"""A to J: the letters an option can have."""
+
+_OPTION_LINE = re.compile(r"^([A-J]):", re.MULTILINE)
+
+
+def letters_in(prompt: str) -> tuple[str, ...]:
+    """The letters of the option lines `A: ...`, `B: ...`; empty where there are not two.
+
+    The last run that begins with A and goes up one by one: a line of the question that happens to look like an option
+    does not count.
+    """
+    run: list[str] = []
+    for letter in _OPTION_LINE.findall(prompt):
+        if letter == "A":
+            run = ["A"]
+        elif run and len(run) < len(LETTERS) and letter == LETTERS[len(run)]:
+            run.append(letter)
+    return tuple(run) if len(run) > 1 else ()
+
+
+def labelled_options(choices: object) -> dict[str, str]:
+    """letter -> text of the hub's `{text: [...], label: [...]}`, or of a list of `{text, label}`. BadRow otherwise."""
+    if isinstance(choices, Mapping):
+        labels, texts = choices.get("label"), choices.get("text")
+    elif isinstance(choices, list) and all(isinstance(choice, Mapping) for choice in choices):
+        labels, texts = [c.get("label") for c in choices], [c.get("text") for c in choices]
+    else:
+        raise BadRow(f"'choices' is {describe_type(choices)} instead of {{text: [...], label: [...]}}")
+    if not isinstance(labels, list) or not isinstance(texts, list):
+        raise BadRow("'choices' has no list 'text' or no list 'label'")
+    if len(labels) != len(texts):
+        raise BadRow(f"'choices' has {len(texts)} texts and {len(labels)} labels")
+    if len(labels) < 2:
+        raise BadRow(f"'choices' has {len(labels)} option{'' if len(labels) == 1 else 's'}: nothing to choose from")
+    for label, text in zip(labels, texts, strict=True):
+        if not isinstance(label, str) or len(label) != 1 or label not in LETTERS:
+            raise BadRow(f"the label {label!r} of an option is not a letter from A to J")
+        if not isinstance(text, str) or not text.strip():
+            raise BadRow(f"the text of option {label} is {'empty' if text == '' else describe_type(text)}")
+        check_text(text, "choices")
+    if len(set(labels)) < len(labels):
+        raise BadRow(f"two options have the same label: {', '.join(labels)}")
+    return dict(zip(labels, texts, strict=True))
+
+
+def letter_answer(answer: str, letters: tuple[str, ...], field: str = "answer") -> str:
+    """The answer as one capital letter. BadRow if it is not one, or not among the options (empty: not known)."""
+    letter = answer.strip().upper()
+    if len(letter) != 1 or letter not in LETTERS:
+        raise BadRow(f"{field!r} is {answer.strip()[:40]!r} instead of the letter of an option")
+    if letters and letter not in letters:
+        raise BadRow(f"{field!r} is {letter!r}, but the options are {', '.join(letters)}")
+    return letter
+
+
+def letters_of(choices: Any) -> tuple[str, ...]:
+    """The letters of a user's `choices`: letters, labelled options, or a list of texts (then A, B, ... in order)."""
+    if isinstance(choices, Mapping) or (isinstance(choices, list) and choices and isinstance(choices[0], Mapping)):
+        return tuple(labelled_options(choices))
+    if not isinstance(choices, list):
+        raise BadRow(f"'choices' is {describe_type(choices)} instead of a list")
+    if not 2 <= len(choices) <= len(LETTERS):
+        raise BadRow(f"'choices' has {len(choices)} options instead of 2 to {len(LETTERS)}")
+    if not all(isinstance(choice, str) and choice.strip() for choice in choices):
+        raise BadRow("'choices' has an option that is not text")
+    if all(len(choice) == 1 and choice in LETTERS for choice in choices):
+        if len(set(choices)) < len(choices):
+            raise BadRow(f"'choices' has a letter twice: {', '.join(choices)}")
+        return tuple(choices)
+    return tuple(LETTERS[: len(choices)])

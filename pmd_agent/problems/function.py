@@ -1,0 +1,98 @@
+"""Problems made by a Python function of the user's own, named `package.module:function`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pmd_agent.errors import ProblemError
+from pmd_agent.problems.split import Split, hold_out
+from pmd_agent.types import Problem
+
+
+def load_function(name: str, *, test_fraction: float = 0.1, seed: int = 42) -> Split:
+    """Calls `package.module:function` without arguments; modules in the working directory are found too.
+
+    It returns Problems (then `test_fraction` of every kind is held out), a pair (train, test) of them, or a Split.
+    ProblemError if it cannot be imported, fails, or returns anything else.
+    """
+    function = _resolve(name)
+    try:
+        made = function()
+        if isinstance(made, Split):
+            parts: list[Any] = [made.train, made.test]
+        else:
+            parts = list(made) if _is_pair(made) else [made]
+        # Inside the try: a generator runs the user's code only now.
+        parts = [list(part) if _is_many(part) else part for part in parts]
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}:{frame.lineno}"
+        raise ProblemError(f"{name} failed at {place}: {type(error).__name__}: {error}") from error
+    _check(name, parts)
+    train, test = parts if len(parts) == 2 else hold_out(parts[0], test_fraction, seed)
+    return Split(tuple(train), tuple(test), made.skipped if isinstance(made, Split) else ())
+
+
+def _is_pair(made: object) -> bool:
+    """A pair of sequences, not a sequence of two problems."""
+    return isinstance(made, tuple) and len(made) == 2 and not any(isinstance(part, Problem) for part in made)
+
+
+def _is_many(part: object) -> bool:
+    return isinstance(part, Iterable) and not isinstance(part, str | bytes | Mapping)
+
+
+def _check(name: str, parts: list[Any]) -> None:
+    for part in parts:
+        if not isinstance(part, list):
+            raise ProblemError(
+                f"{name} returned a {type(part).__name__} instead of problems.",
+                "Return a list of pmd_agent.types.Problem, or two: (train, test).",
+            )
+    problems = [problem for part in parts for problem in part]
+    if not parts[0]:
+        raise ProblemError(f"{name} returned no problem to train on.")
+    seen: set[str] = set()
+    for number, problem in enumerate(problems, start=1):
+        if not isinstance(problem, Problem):
+            raise ProblemError(
+                f"{name}: item {number} is a {type(problem).__name__} instead of a Problem.",
+                "Return pmd_agent.types.Problem(id=..., prompt=..., answer=...).",
+            )
+        if not isinstance(problem.prompt, str) or not problem.prompt.strip():
+            raise ProblemError(f"{name}: the prompt of item {number} ({problem.id!r}) is empty or not a string.")
+        if not isinstance(problem.id, str) or not problem.id:
+            raise ProblemError(f"{name}: the id of item {number} is empty or not a string.")
+        if problem.id in seen:
+            raise ProblemError(f"{name}: the id {problem.id!r} is there twice.", "Ids are unique over train and test.")
+        seen.add(problem.id)
+
+
+def _resolve(name: str) -> Callable[[], Any]:
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute.isidentifier()):
+        raise ProblemError(f"{name!r} does not name a Python function.", "Write it as package.module:function")
+    # A console script, unlike `python -m`, does not look into the working directory.
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ProblemError(
+            f"{module_name} (from {name}) cannot be imported: {type(error).__name__}: {error}",
+            f"It must be installed, or lie in {os.getcwd()}.",
+        ) from error
+    function = getattr(module, attribute, None)
+    if function is None:
+        close = difflib.get_close_matches(attribute, dir(module), n=3)
+        hint = f"Did you mean {' or '.join(close)}?" if close else ""
+        raise ProblemError(f"{module_name} has no {attribute!r}.", hint)
+    if not callable(function):
+        raise ProblemError(f"{name} is a {type(function).__name__}, not a function.")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,146 @@
+"""The world in the box: made-up operators whose meaning has to be found out.
+
+Each operator ("zog") means one of six rules on pairs of digits, applied digit by digit modulo 10. Which one is drawn from
+the world's seed, and no model can know it beforehand: it has to be learnt from verdicts. A problem uses one or two
+operators of its domain:
+
+    In the mill, compute ( 37 zog 14 ) vit 52.
+
+and is answered by naming the rules and applying them:
+
+    <reasoning> Use zog max: 37 zog 14 = 37. Use vit add: 37 vit 52 = 89. </reasoning>
+    <answer> 89 </answer>
+
+Wrong rules give the right answer by luck in about 2 % (one operator) and 4 % (two) of the attempts, so that what seems to
+have worked is not always true, as with real problems.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from pmd_agent.errors import ProblemError
+from pmd_agent.types import Problem
+
+RULES: dict[str, Callable[[int, int], int]] = {
+    "add": lambda a, b: (a + b) % 10,
+    "sub": lambda a, b: (a - b) % 10,
+    "rev": lambda a, b: (b - a) % 10,
+    "mul": lambda a, b: (a * b) % 10,
+    "max": max,
+    "min": min,
+}
+"""Digit by digit, modulo 10. `rev` is the reversed difference."""
+
+OPERATORS = tuple(
+    "zog vit mab kel dun fip gos hup jad lem nif pov quib rud sel tav "
+    "wex yim bol cag dap fen gim hox jun kip lud mep noz pib rak sut".split()
+)
+DOMAINS = ("mill", "forge", "dock", "vault", "tower", "field", "mine", "garden")
+SYSTEM = "Reason inside <reasoning> </reasoning>, then give the result inside <answer> </answer>."
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """`a op b` or `( a op b ) op2 c`; operands are two-digit strings."""
+
+    operands: tuple[str, ...]
+    operators: tuple[str, ...]
+
+    def __str__(self) -> str:
+        text = self.operands[0]
+        for i, (operator, operand) in enumerate(zip(self.operators, self.operands[1:], strict=True)):
+            text = f"{text} {operator} {operand}" if i == 0 else f"( {text} ) {operator} {operand}"
+        return text
+
+    def steps(self, meaning: dict[str, str]) -> list[tuple[str, str, str, str, str]]:
+        """(operator, rule, left, right, result) of each application, in order."""
+        steps, left = [], self.operands[0]
+        for operator, right in zip(self.operators, self.operands[1:], strict=True):
+            result = apply_rule(meaning[operator], left, right)
+            steps.append((operator, meaning[operator], left, right, result))
+            left = result
+        return steps
+
+    def value(self, meaning: dict[str, str]) -> str:
+        return self.steps(meaning)[-1][-1]
+
+
+def apply_rule(rule: str, left: str, right: str) -> str:
+    return "".join(str(RULES[rule](int(a), int(b))) for a, b in zip(left, right, strict=True))
+
+
+def random_expression(rng: random.Random, operators: tuple[str, ...]) -> Expression:
+    return Expression(tuple(f"{rng.randrange(100):02d}" for _ in range(len(operators) + 1)), operators)
+
+
+def problem_text(domain: str, expression: Expression) -> str:
+    return f"In the {domain}, compute {expression}."
+
+
+def solution_text(expression: Expression, meaning: dict[str, str]) -> str:
+    """The answer that a solver who believes `meaning` would write."""
+    used = " ".join(f"Use {op} {rule}: {a} {op} {b} = {c}." for op, rule, a, b, c in expression.steps(meaning))
+    return f"<reasoning> {used} </reasoning>\n<answer> {expression.value(meaning)} </answer>"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """An assignment of rules to operators, and the problems in it. Everything follows from the seed."""
+
+    seed: int
+    meaning: dict[str, str]
+    domains: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def create(cls, seed: int, *, operators: int = 16, domains: int = 4) -> World:
+        if not 1 <= domains <= operators:
+            raise ProblemError(f"{operators} operators cannot fill {domains} domains.", "Lower problems.domains, or raise problems.operators.")
+        rng = random.Random(f"world/{seed}")
+        chosen = rng.sample(OPERATORS, operators)
+        names = rng.sample(DOMAINS, domains)
+        return cls(
+            seed,
+            {operator: rng.choice(list(RULES)) for operator in chosen},
+            {name: tuple(chosen[i::domains]) for i, name in enumerate(names)},
+        )
+
+    def problems(self, count: int, *, operators: int, part: str, exclude: Collection[str] = ()) -> tuple[Problem, ...]:
+        """`count` distinct problems with so many operators each. `part` ("train", "test", ...) names the draw.
+
+        `exclude` holds texts of other parts that must not come again.
+        """
+        rng = random.Random(f"world/{self.seed}/{part}/{operators}")
+        found: dict[str, Problem] = {}
+        names = list(self.domains)
+        room = min(map(len, self.domains.values())) ** operators * 100 ** (operators + 1)  # in the smallest domain
+        if count / len(names) > room / 4:  # so that parts can be drawn beside each other
+            raise ProblemError(
+                f"This world has too few problems with {operators} operators for {count} distinct ones.",
+                "Lower problems.train, problems.validation or problems.test.",
+            )
+        while len(found) < count:
+            domain = names[len(found) % len(names)]
+            expression = random_expression(rng, tuple(rng.choices(self.domains[domain], k=operators)))
+            text = problem_text(domain, expression)
+            if text in found or text in exclude:
+                continue
+            found[text] = Problem(
+                id=f"world/{self.seed}/{part}/{operators}op/{len(found):04d}",
+                prompt=text,
+                answer=expression.value(self.meaning),
+                system=SYSTEM,
+                kind=f"{operators}op",
+                data={"domain": domain, "operators": expression.operators},
+            )
+        return tuple(found.values())
+
+    def split(self, *, train: int, validation: int, test: int) -> tuple[tuple[Problem, ...], ...]:
+        """(train, validation, test): two-operator problems to train on; of the others so many with one and with two."""
+        parts: list[tuple[Problem, ...]] = [self.problems(train, operators=2, part="train")]
+        for part, count in (("validation", validation), ("test", test)):
+            seen = {p.prompt for earlier in parts for p in earlier}
+            parts.append(tuple(p for n in (1, 2) for p in self.problems(count, operators=n, part=part, exclude=seen)))
+        return tuple(parts)

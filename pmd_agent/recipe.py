@@ -1,0 +1,352 @@
+"""A recipe: what a user writes. Defaults < YAML file < command line (`distill.lr=1e-4`).
+
+One section a stage. Every field has a default that works, a bound and a sentence; unknown keys are refused with the
+nearest known one. The defaults are the published settings for Qwen3-8B on SciKnowEval, as far as they are published;
+LoRA is ours.
+
+    recipe_yaml.py   YAML in and out          recipe_keys.py   sections, variants, and what was probably meant
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pmd_agent.errors import RecipeError
+from pmd_agent.recipe_keys import describe_fault, fill_types, is_variant_choice, unknown_keys
+from pmd_agent.recipe_yaml import read_value, read_yaml, write_yaml
+from pmd_agent.types import TIERS, Tier
+
+
+class Section(BaseModel):
+    """Frozen, and strict about names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+# --- problems -----------------------------------------------------------------------------------------------------
+
+
+class WorldProblems(Section):
+    """Made-up operators whose meaning has to be found out: the world in the box."""
+
+    type: Literal["world"] = "world"
+    seed: int = 0
+    """Decides the assignment of rules to operators."""
+    operators: int = Field(16, ge=2, le=32)
+    domains: int = Field(4, ge=1, le=8)
+    train: int = Field(64, ge=1)
+    """Training problems, all with two operators."""
+    test: int = Field(100, ge=1)
+    """Test problems of each kind (one operator, two operators), never trained on."""
+    validation: int = Field(20, ge=0)
+    """Validation problems of each kind."""
+    verifier: str = "exact"
+
+
+class SciKnowEvalProblems(Section):
+    """Level-3 multiple choice of SciKnowEval, from the hub or from prepared JSONL folders."""
+
+    type: Literal["sciknoweval"] = "sciknoweval"
+    path: Path | None = None
+    """A folder with train.jsonl and test.jsonl, or a folder of such domain folders. Empty: the hub."""
+    hub: str = "hicai-zju/SciKnowEval"
+    domains: tuple[str, ...] = ()
+    """Empty: all of biology, chemistry, material, physics that the source has."""
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    """Held out for testing where the source has no split of its own."""
+    validation_fraction: float = Field(0.05, ge=0, lt=1)
+    """Held out of the training part."""
+    max_bad_fraction: float = Field(0.0, ge=0, le=1)
+    """Share of rows that may be unusable before loading is an error."""
+    seed: int = 42
+    """Of the split; 42 gives the published one."""
+    verifier: str = "multiple_choice"
+
+
+class FileProblems(Section):
+    """Your own problems: JSONL, JSON, parquet or CSV."""
+
+    type: Literal["file"] = "file"
+    path: Path
+    test_path: Path | None = None
+    """Empty: `test_fraction` of `path` is held out."""
+    prompt: str = "prompt"
+    """The name of the field with the problem; the next ones likewise."""
+    answer: str = "answer"
+    system: str = "system"
+    id: str = "id"
+    kind: str = "kind"
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    validation_fraction: float = Field(0.05, ge=0, lt=1)
+    max_bad_fraction: float = Field(0.0, ge=0, le=1)
+    seed: int = 0
+    verifier: str = "exact"
+    """exact, multiple_choice, or package.module:function."""
+
+
+class FunctionProblems(Section):
+    """Your own Python function that returns problems, or a (train, test) pair."""
+
+    type: Literal["python"] = "python"
+    function: str
+    """package.module:function"""
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    validation_fraction: float = Field(0.05, ge=0, lt=1)
+    seed: int = 0
+    verifier: str = "exact"
+
+
+Problems = Annotated[
+    WorldProblems | SciKnowEvalProblems | FileProblems | FunctionProblems,
+    Field(discriminator="type"),
+]
+
+
+# --- policy -------------------------------------------------------------------------------------------------------
+
+
+class LocalPolicySection(Section):
+    """transformers and peft in this process."""
+
+    type: Literal["local"] = "local"
+    model: str = "Qwen/Qwen3-8B"
+    """`box` (ships with pmd), a folder, or a hub id."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 on a GPU, float32 on a CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    thinking: bool = False
+    """Qwen3-like thinking mode. Warned of: such models are reported to lose up to 17 % in self-distillation."""
+    batch_tokens: int = Field(65_536, ge=256)
+    """Prompt and completion tokens held in one generation batch."""
+
+
+class ScriptedPolicySection(Section):
+    """Answers from a list, for tests of the loop."""
+
+    type: Literal["scripted"] = "scripted"
+    answers: tuple[str, ...] = ("<answer> 0 </answer>",)
+
+
+Policy = Annotated[LocalPolicySection | ScriptedPolicySection, Field(discriminator="type")]
+
+
+class Rollout(Section):
+    """Attempts: sampled from the plain prompt."""
+
+    problems: int = Field(32, ge=1)
+    """Problems in a step's batch."""
+    samples: int = Field(8, ge=1)
+    """Rollouts of each (the group)."""
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(8192, ge=1)
+    """Of a completion."""
+    max_prompt_tokens: int = Field(2048, ge=16)
+    """Longer problems are left out at the start, counted and named."""
+    success_threshold: float = Field(0.5, ge=0, le=1)
+    """A reward of at least this counts as correct."""
+
+
+# --- memory and the programs that write it ------------------------------------------------------------------------
+
+ModulePath = str
+"""package.module:Class"""
+
+
+class Pipeline(Section):
+    """The DSPy programs by which the policy writes its memory."""
+
+    reflector: ModulePath | list[ModulePath] = "pmd_agent.pipelines:Reflector"
+    """package.module:Class, or a list of them that work one after the other (each may refine what came before)."""
+    generaliser: ModulePath = "pmd_agent.pipelines:Generaliser"
+    attempts: int = Field(4, ge=1)
+    """Attempts shown in one reflection, the best and the worst."""
+    attempt_chars: int = Field(4000, ge=100)
+    """Each attempt is trimmed to this, head and tail kept."""
+    insight_lines: int = Field(24, ge=1)
+    """Insights shown to the generaliser at once."""
+    max_insights: int = Field(8, ge=1)
+    """At most so many strategies, and lessons, are kept of one reflection."""
+    insight_chars: int = Field(400, ge=20)
+    """A longer strategy, lesson or behavior is dropped and counted."""
+    temperature: float = Field(0.0, ge=0)
+    max_tokens: int = Field(1024, ge=16)
+    every: int = Field(10, ge=1)
+    """Behaviors are written anew every so many steps (K)."""
+    cluster_size: int = Field(16, ge=2)
+    """Problems in a cluster, about."""
+
+
+class MemorySection(Section):
+    """What is kept, and what the teacher reads of it."""
+
+    tiers: tuple[Tier, ...] = TIERS
+    """Which of experience, insight, behavior are written and read. Empty: SDPO."""
+    persist: bool = True
+    """False: reflect, but forget at the end of each step (PMD-transient)."""
+    freeze_after: int | None = Field(None, ge=0)
+    """Nothing is written from this step on (frozen memory)."""
+    behaviors: int = Field(3, ge=0)
+    """Retrieved for each problem."""
+    strategies: int = Field(4, ge=0)
+    lessons: int = Field(4, ge=0)
+    siblings: bool = True
+    """SDPO's context: a correct rollout of the same group, and the verifier's feedback."""
+    max_tokens: int = Field(4096, ge=64)
+    """Budget of the teacher's message, problem included; the problem is never cut."""
+
+
+# --- learning -----------------------------------------------------------------------------------------------------
+
+
+class Lora(Section):
+    """The adapter (PEFT)."""
+
+    rank: int = Field(32, ge=1)
+    alpha: int = Field(64, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: str | tuple[str, ...] = "all-linear"
+
+
+class Teacher(Section):
+    """Whose weights read the memory. All of them share one copy of the base."""
+
+    type: Literal["initial", "current", "ema"] = "ema"
+    rate: float = Field(0.05, gt=0, le=1)
+    """ema: teacher <- (1 - rate) teacher + rate student, after each step."""
+
+
+class Distill(Section):
+    """Student towards teacher on the student's own rollouts."""
+
+    enabled: bool = True
+    """False: the policy stays frozen while memory grows."""
+    divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "jsd"
+    """forward: KL(teacher || student), reverse: KL(student || teacher), jsd: between them."""
+    alpha: float = Field(0.5, gt=0, lt=1)
+    """jsd only: the teacher's share of the mixture."""
+    lr: float = Field(1e-5, gt=0)
+    warmup: int = Field(10, ge=0)
+    """Steps of linear warm-up."""
+    updates: int = Field(1, ge=1)
+    """Optimiser updates per step: the batch is split into so many parts."""
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    batch_tokens: int = Field(16_384, ge=256)
+    """Teacher and student tokens in one forward pass, padding included."""
+    teacher: Teacher = Teacher()
+    lora: Lora = Lora()
+
+
+class Evaluate(Section):
+    """On problems never trained on. Before the first step, every `every` steps, and at the end."""
+
+    every: int = Field(5, ge=0)
+    """Validation clock in steps; 0: only before and after."""
+    samples: int = Field(16, ge=1)
+    """Rollouts of each problem: the k of avg@k, pass@k and maj@k."""
+    temperature: float = Field(0.6, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_problems: int | None = Field(None, ge=1)
+    """At most so many test problems of each kind. Empty: all."""
+    with_memory: bool = True
+    """Also with memory in the prompt, before and after."""
+
+
+class Recipe(Section):
+    """One run."""
+
+    name: str = "run"
+    """The run's folder is runs/<name>."""
+    method: Literal["pmd", "sdpo"] = "pmd"
+    """sdpo switches memory off: siblings and feedback are all that the teacher reads."""
+    seed: int = 0
+    steps: int | None = Field(None, ge=1)
+    """Empty: epochs."""
+    epochs: int = Field(20, ge=1)
+    runs: Path = Path("runs")
+    """Where run folders are made."""
+    checkpoint_every: int = Field(1, ge=1)
+    """Steps between checkpoints; a resumed run goes on from the last one."""
+    keep_checkpoints: int = Field(2, ge=1)
+    problems: Problems = SciKnowEvalProblems()
+    policy: Policy = LocalPolicySection()
+    rollout: Rollout = Rollout()
+    pipeline: Pipeline = Pipeline()
+    memory: MemorySection = MemorySection()
+    distill: Distill = Distill()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("method") == "sdpo":
+            memory = data.get("memory") or {}
+            if isinstance(memory, dict):
+                if memory.get("tiers"):
+                    raise ValueError("method=sdpo keeps no memory, but memory.tiers is set: leave out one of the two")
+                data = data | {"memory": memory | {"tiers": ()}}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if "behavior" in self.memory.tiers and "insight" not in self.memory.tiers and self.memory.persist:
+            raise ValueError("memory.tiers: behaviors are made from insights; add insight, or leave out behavior")
+        if not re.fullmatch(r"\w[\w.-]{0,79}", self.name):
+            raise ValueError(f"name={self.name!r} names a folder: use letters, digits, '_', and then '.' and '-'")
+        return self
+
+
+# --- loading ------------------------------------------------------------------------------------------------------
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file with `key.sub=value` overrides, whose order does not matter. Raises RecipeError."""
+    if not path.is_file():
+        names = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, 1)
+        known = f"Did you mean {path.parent / near[0]}?" if near else ""
+        raise RecipeError(f"There is no recipe {path}.", known or "Give the path of a YAML file.")
+    data = fill_types(read_yaml(path), Recipe)
+    choices = [o for o in overrides if is_variant_choice(o.partition("=")[0], Recipe)]
+    for override in [*choices, *(o for o in overrides if o not in choices)]:
+        _set(data, override)
+    return parse_recipe(data, str(path))
+
+
+def parse_recipe(data: Mapping[str, Any], source: str = "the recipe") -> Recipe:
+    """Validate plain data. Raises RecipeError with every fault in it, each on a line."""
+    data = fill_types(data, Recipe)
+    faults = list(unknown_keys(data, Recipe))
+    if not faults:
+        try:
+            return Recipe.model_validate(data)
+        except ValidationError as error:
+            faults = list(dict.fromkeys(describe_fault(e, Recipe) for e in error.errors()))
+    raise RecipeError(f"{source}: " + "\n  ".join(faults), "`pmd schema` prints every key with its bounds.")
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as YAML from which an equal one is loaded."""
+    return write_yaml(recipe.model_dump(mode="json"))
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{override!r} is no override.", "Write key=value, for example distill.lr=1e-4.")
+    value = read_value(text)
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(data.get(parent), dict):
+            data[parent] = {}
+        data = data[parent]
+    if is_variant_choice(key, Recipe) and data.get("type") != value:
+        data.clear()  # another variant has other keys
+    data[last] = value

@@ -1,0 +1,42 @@
+"""One process at a time writes to a run's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pmd_agent.errors import RunError
+
+_held: dict[Path, int] = {}
+
+
+def lock_folder(folder: Path) -> None:
+    """Claim the folder for this process until it ends, however it ends. Raises RunError where another one has it."""
+    import fcntl
+
+    folder = folder.resolve()
+    if folder in _held:
+        return
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise RunError(
+            f"{folder} is being written by process {owner}.",
+            "Wait until it ends, or give another name with --name NAME.",
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    _held[folder] = descriptor
+
+
+def _release_in_child() -> None:
+    # A forked child shares the lock: left open there, it would outlive a killed owner.
+    for descriptor in _held.values():
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_release_in_child)

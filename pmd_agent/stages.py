@@ -1,0 +1,333 @@
+"""The stages of one step, as verbs. Each takes the parts and what flows in, returns what flows out, and adds to the metrics.
+
+No tensors here: what a stage needs of a model is behind `Policy`, what learning needs is behind the trainer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pmd_agent.distillation.context import student_messages, teacher_messages
+from pmd_agent.distillation.example import Example
+from pmd_agent.errors import RunError
+from pmd_agent.evaluation import Outcome, score
+from pmd_agent.memory import Embedder, Memory
+from pmd_agent.memory import recall as recall_contexts
+from pmd_agent.policies import Policy
+from pmd_agent.recipe import Recipe
+from pmd_agent.types import Behavior, Experience, Insight, Problem, Rollout, Sampling, TeacherContext, Verdict
+from pmd_agent.verifiers import Verifier, verify_all
+
+if TYPE_CHECKING:
+    import dspy
+
+    from pmd_agent.distillation.trainer import Trainer
+
+
+@dataclass(slots=True)
+class Parts:
+    """What build.py puts together from a recipe."""
+
+    recipe: Recipe
+    steps: int
+    train: tuple[Problem, ...]
+    validation: tuple[Problem, ...]
+    test: tuple[Problem, ...]
+    policy: Policy
+    verifier: Verifier
+    memory: Memory
+    embedder: Embedder
+    clusters: dict[str, list[str]]
+    """Cluster -> ids of its training problems."""
+    reflector: dspy.Module
+    generaliser: dspy.Module
+    trainer: Trainer | None
+    """None: the policy stays frozen."""
+    context: int
+    """Tokens that the policy can read and write in all."""
+
+
+@dataclass(slots=True)
+class Metrics:
+    """What one step reports."""
+
+    step: int
+    values: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def record(self) -> dict[str, Any]:
+        seconds = {name: round(s, 3) for name, s in self.seconds.items()}
+        return {"step": self.step, **self.values, "stage_seconds": seconds, "seconds": round(sum(self.seconds.values()), 3)}
+
+
+def stage(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Times the stage under its own name."""
+
+    def timed(parts: Parts, m: Metrics, *args: Any) -> Any:
+        with m.stage(function.__name__):
+            return function(parts, m, *args)
+
+    timed.__name__, timed.__doc__ = function.__name__, function.__doc__
+    return timed
+
+
+def seed_for(recipe: Recipe, *what: int) -> int:
+    """A seed of its own for every (step, purpose), so that a resumed run draws what an unbroken one would have drawn."""
+    seed = recipe.seed
+    for part in what:
+        seed = (seed * 1_000_003 + part + 1) % 2**31
+    return seed
+
+
+@stage
+def attempt(parts: Parts, m: Metrics, problems_P: Sequence[Problem]) -> list[list[Rollout]]:
+    """J rollouts of every problem from the plain prompt: no memory."""
+    settings = parts.recipe.rollout
+    sampling = Sampling(settings.temperature, settings.top_p, settings.max_tokens, seed_for(parts.recipe, m.step, 0))
+    completions_PG = parts.policy.sample([student_messages(p) for p in problems_P], settings.samples, sampling)
+    rollouts_PG = [
+        [
+            Rollout(
+                id=f"{m.step}/{problem.id}/{g}",
+                problem_id=problem.id,
+                prompt_ids=c.prompt_ids,
+                completion_ids=c.completion_ids,
+                written=(True,) * len(c.completion_ids),
+                logprobs=c.logprobs,
+                text=c.text,
+                finish_reason=c.finish_reason,
+                policy_version=c.policy_version,
+            )
+            for g, c in enumerate(completions_G)
+        ]
+        for problem, completions_G in zip(problems_P, completions_PG, strict=True)
+    ]
+    flat = [r for group in rollouts_PG for r in group]
+    m.values["rollouts"] = len(flat)
+    m.values["response_tokens"] = sum(len(r.completion_ids) for r in flat) / len(flat)
+    m.values["truncated"] = sum(r.finish_reason == "length" for r in flat) / len(flat)
+    return rollouts_PG
+
+
+@stage
+def verify(parts: Parts, m: Metrics, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]) -> list[list[Verdict]]:
+    """A reward for every rollout, None where it could not be checked."""
+    verified = verify_all(parts.verifier, problems_P, [[r.text for r in group] for group in rollouts_PG])
+    checked = [v for group in verified.verdicts_PG for v in group if v.reward is not None]
+    m.values["unchecked"] = verified.unchecked
+    if not checked:
+        raise RunError(
+            f"Not one of {verified.unchecked} rollouts could be checked. The first: {verified.first_reason}",
+            "Mend the verifier (problems.verifier); the run can then go on with --resume.",
+        )
+    m.values["reward"] = sum(v.reward or 0.0 for v in checked) / len(checked)
+    m.values["correct"] = sum(bool(v.correct) for v in checked) / len(checked)
+    m.values["solved_groups"] = sum(any(v.correct for v in group) for group in verified.verdicts_PG) / len(problems_P)
+    return verified.verdicts_PG
+
+
+@stage
+def remember(
+    parts: Parts, m: Metrics, rollouts_PG: Sequence[Sequence[Rollout]], verdicts_PG: Sequence[Sequence[Verdict]]
+) -> list[list[Experience]]:
+    """Every checked rollout, with its verdict, into experience memory."""
+    experiences_PG = [
+        [
+            Experience(
+                id=r.id,
+                problem_id=r.problem_id,
+                text=r.text,
+                reward=v.reward,
+                correct=bool(v.correct),
+                feedback=v.feedback,
+                answer=v.answer,
+                step=m.step,
+                policy_version=r.policy_version,
+            )
+            for r, v in zip(rollouts_G, verdicts_G, strict=True)
+            if v.reward is not None
+        ]
+        for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True)
+    ]
+    if not frozen(parts, m.step):
+        parts.memory.add_experiences([e for group in experiences_PG for e in group])
+    return experiences_PG
+
+
+@stage
+def reflect(
+    parts: Parts, m: Metrics, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
+) -> list[list[Insight]]:
+    """The policy reads its attempts at each problem and writes strategies and lessons."""
+    from pmd_agent.pipelines import reflect_all
+
+    if "insight" not in parts.recipe.memory.tiers or frozen(parts, m.step):
+        return [[] for _ in problems_P]
+    settings = parts.recipe.pipeline
+    insights_P, counts = reflect_all(
+        parts.reflector,
+        parts.policy.lm(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 1)),
+        problems_P,
+        experiences_PG,
+        step=m.step,
+        policy_version=parts.policy.version,
+        max_insights=settings.max_insights,
+        insight_chars=settings.insight_chars,
+    )
+    parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
+    m.values["insights_written"] = sum(map(len, insights_P))
+    m.values |= {f"reflections_{name}": count for name, count in counts.items()}
+    return insights_P
+
+
+@stage
+def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
+    """Every K steps: the insights of each cluster of problems, abstracted into named behaviors."""
+    from pmd_agent.pipelines import generalise_all
+
+    settings = parts.recipe.pipeline
+    if "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step) or (m.step + 1) % settings.every:
+        return []
+    clusters = [(name, [i for p in ids for i in parts.memory.insights(p)]) for name, ids in parts.clusters.items()]
+    behaviors, counts = generalise_all(
+        parts.generaliser,
+        parts.policy.lm(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 2)),
+        clusters,
+        step=m.step,
+        policy_version=parts.policy.version,
+        max_behaviors=settings.max_insights,
+        behavior_chars=settings.insight_chars,
+        supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
+    )
+    parts.memory.replace_behaviors(behaviors, m.step)
+    m.values["behaviors"] = len(behaviors)
+    m.values |= {f"generalisations_{name}": count for name, count in counts.items()}
+    return behaviors
+
+
+@stage
+def recall(
+    parts: Parts, m: Metrics, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
+) -> list[TeacherContext]:
+    """What the teacher reads beside each problem: its own experience and insights, behaviors by retrieval, siblings."""
+    return contexts_for(parts, problems_P, experiences_PG)
+
+
+@stage
+def distil(
+    parts: Parts,
+    m: Metrics,
+    rollouts_PG: Sequence[Sequence[Rollout]],
+    verdicts_PG: Sequence[Sequence[Verdict]],
+    contexts_P: Sequence[TeacherContext],
+) -> None:
+    """The student's own rollouts, taught token by token by the teacher that reads memory."""
+    examples, considered, too_long = [], 0, 0
+    for rollouts_G, verdicts_G, context in zip(rollouts_PG, verdicts_PG, contexts_P, strict=True):
+        for rollout, verdict in zip(rollouts_G, verdicts_G, strict=True):
+            if verdict.reward is None or not any(rollout.written):
+                continue
+            considered += 1
+            if context.is_empty_for(rollout.id):
+                continue
+            prompt = teacher_prompt(parts, context, rollout.id, room=parts.context - len(rollout.completion_ids))
+            if prompt is None:
+                too_long += 1
+                continue
+            examples.append(
+                Example(rollout.prompt_ids, tuple(prompt), rollout.completion_ids, rollout.written, bool(verdict.correct))
+            )
+    m.values["context_fraction"] = len(examples) / max(1, considered)
+    m.values["context_too_long"] = too_long
+    if parts.trainer is not None:
+        m.values |= parts.trainer.step(examples)
+
+
+@stage
+def sync(parts: Parts, m: Metrics, folder: Path) -> None:
+    """The weights just trained become the policy's. A policy elsewhere gets every version under a name of its own."""
+    if parts.trainer is None:
+        return
+    version = m.step + 1
+    if parts.policy.shares_weights:
+        parts.policy.load(None, version)
+    else:
+        adapter = folder / f"v{version:06d}"
+        parts.trainer.save_adapter(adapter)
+        parts.policy.load(adapter, version)
+
+
+@stage
+def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory: bool) -> list[Outcome]:
+    """Fresh rollouts of problems that are never trained on, memory-free or with memory in the prompt."""
+    settings = parts.recipe.evaluate
+    if with_memory:
+        contexts = contexts_for(parts, problems, [[] for _ in problems])
+        prompts = [_messages_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens) for context in contexts]
+    else:
+        prompts = [student_messages(p) for p in problems]
+    # The same seed each time: differences between evaluations are not differences between draws.
+    sampling = Sampling(settings.temperature, settings.top_p, parts.recipe.rollout.max_tokens, seed_for(parts.recipe, 0, 3))
+    completions_PG = parts.policy.sample(prompts, settings.samples, sampling)
+    verified = verify_all(parts.verifier, problems, [[c.text for c in group] for group in completions_PG])
+    return score(problems, verified.verdicts_PG)
+
+
+def contexts_for(
+    parts: Parts, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
+) -> list[TeacherContext]:
+    settings = parts.recipe.memory
+    return recall_contexts(
+        parts.memory,
+        problems_P,
+        [list(group) for group in experiences_PG],
+        behaviors=settings.behaviors,
+        strategies=settings.strategies,
+        lessons=settings.lessons,
+        use_siblings=settings.siblings,
+    )
+
+
+def teacher_prompt(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> list[int] | None:
+    """The teacher's prompt within `room` tokens; None where not even the bare problem fits."""
+    prompt = parts.policy.encode(_messages_within(parts, context, rollout_id, room))
+    return prompt if len(prompt) <= room else None
+
+
+def _messages_within(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> list[dict[str, str]]:
+    """The teacher's conversation, its template and system message counted against `room` as well."""
+    bare = student_messages(context.problem)
+    overhead = len(parts.policy.encode([*bare[:-1], {"role": "user", "content": ""}]))
+
+    def count(text: str) -> int:
+        return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
+
+    budget = min(parts.recipe.memory.max_tokens, room - overhead)
+    return teacher_messages(context, rollout_id, max_tokens=budget, count_tokens=count)
+
+
+def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:
+    """The insights that say much the same as the rule: cosine similarity of at least `threshold`."""
+    vectors = embedder.embed([rule, *(i.text for i in insights)])
+    similarity = vectors[1:] @ vectors[0]
+    return [i for i, s in zip(insights, similarity, strict=True) if s >= threshold]
+
+
+def frozen(parts: Parts, step: int) -> bool:
+    """Whether memory takes nothing in at this step."""
+    after = parts.recipe.memory.freeze_after
+    return after is not None and step >= after
+

@@ -1,0 +1,180 @@
+"""The vocabulary: what flows through one step of the loop.
+
+    Problem -> Rollout -> Verdict -> Experience -> Insight -> Behavior -> TeacherContext
+
+Everything here is frozen and cites its sources, so that a behavior traces back to the rollouts it came from.
+
+Notation for batched names (CONTRIBUTING.md has the full table):
+
+    _P  problems of a batch        _G  rollouts of one problem (its group)       _N  a flat list over both
+    _T  tokens of a sequence       _K  top-k entries of a distribution           _V  the vocabulary
+
+`rollouts_PG` is therefore a list over problems of lists over their rollouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Tier = Literal["experience", "insight", "behavior"]
+TIERS: tuple[Tier, ...] = ("experience", "insight", "behavior")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One task that a verifier can check."""
+
+    id: str
+    """Stable across runs: memory is looked up by it."""
+    prompt: str
+    """What the student reads, as the user's message. Never contains memory."""
+    answer: str | None = None
+    """What the verifier compares with; None where the verifier needs none (it may run tests instead)."""
+    system: str = ""
+    """The system message, where the task has one (often the answer format)."""
+    kind: str = ""
+    """A label by which results are also reported apart (a domain, a difficulty). Empty: not reported apart."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What else the verifier needs (tests, metadata). Never shown to a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a policy returns for one sample: exact token ids and log-probabilities."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """(T,) nats at temperature 1, of the weights that sampled, before top-p."""
+    text: str
+    finish_reason: Literal["stop", "length"]
+    policy_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One attempt of the student, as token ids: text is never tokenised a second time."""
+
+    id: str
+    """`step/problem/sample`, deterministic, so that writing it twice is writing it once."""
+    problem_id: str
+    prompt_ids: tuple[int, ...]
+    """(T_prompt,) the plain prompt, chat template applied."""
+    completion_ids: tuple[int, ...]
+    """(T,) all that followed, end-of-sequence token included where it was produced."""
+    written: tuple[bool, ...]
+    """(T,) True where the policy wrote the token; False where a tool or another party did (several turns)."""
+    logprobs: tuple[float, ...]
+    """(T,) the sampling policy's log-probabilities in nats at temperature 1; 0.0 where `written` is False."""
+    text: str
+    """The completion decoded, special tokens removed."""
+    finish_reason: Literal["stop", "length"]
+    """`length`: cut at the token limit."""
+    policy_version: int
+    """The version of the weights that really sampled it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the verifier says of one rollout. None means "could not be checked": it enters no average, no memory, no loss."""
+
+    reward: float | None
+    """In [0, 1]; None where the check itself failed."""
+    correct: bool | None
+    """reward >= the success threshold; None where the check itself failed."""
+    feedback: str = ""
+    """Text that may be shown to a model: what was wrong, never the answer."""
+    answer: str | None = None
+    """What was parsed out of the rollout; None where nothing could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """Tier 1, one problem: a raw attempt with its verdict. Written for every checked rollout."""
+
+    id: str
+    """The rollout's id."""
+    problem_id: str
+    text: str
+    reward: float
+    correct: bool
+    feedback: str
+    answer: str | None
+    step: int
+    policy_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """Tier 2, one problem: what its attempts teach, in the policy's own words."""
+
+    id: str
+    problem_id: str
+    kind: Literal["strategy", "lesson"]
+    """strategy: what led to correct answers; lesson: what keeps going wrong."""
+    text: str
+    confidence: float
+    """The problem's success ratio in the group it was written from, in [0, 1]."""
+    sources: tuple[str, ...]
+    """Ids of the experiences that were read."""
+    step: int
+    policy_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """Tier 3, all problems: a named, reusable rule abstracted from the insights of a cluster of problems."""
+
+    id: str
+    name: str
+    """snake_case, `behavior_...`."""
+    text: str
+    """The rule itself: what to do, and when."""
+    cluster: str
+    """The cluster of problems that it was first abstracted from."""
+    support: int
+    """How many problems' insights stand behind it."""
+    sources: tuple[str, ...]
+    """Ids of the insights that were read."""
+    step: int
+    policy_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherContext:
+    """What the teacher reads beside one problem: memory m and the batch's own context g.
+
+    Ordered by usefulness within each field: over budget, the renderer drops from the ends.
+    """
+
+    problem: Problem
+    behaviors: tuple[Behavior, ...] = ()
+    strategies: tuple[Insight, ...] = ()
+    lessons: tuple[Insight, ...] = ()
+    demonstrations: tuple[Experience, ...] = ()
+    """Verified successes, siblings first, then earlier epochs. A rollout is never shown itself: `for_rollout` picks."""
+    feedback: Mapping[str, str] = field(default_factory=dict)
+    """Rollout id -> the verifier's feedback on that very rollout (failed ones)."""
+
+    def demonstration_for(self, rollout_id: str | None) -> Experience | None:
+        """The first success that is not the rollout itself."""
+        return next((e for e in self.demonstrations if e.id != rollout_id), None)
+
+    def is_empty_for(self, rollout_id: str | None) -> bool:
+        """True where the teacher would read nothing that the student does not."""
+        has_memory = self.behaviors or self.strategies or self.lessons or self.demonstration_for(rollout_id)
+        return not (has_memory or (rollout_id and self.feedback.get(rollout_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    max_tokens: int = 256
+    seed: int = 0
+    """The same seed, prompts and weights give the same tokens on one machine."""

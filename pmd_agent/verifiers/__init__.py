@@ -1,0 +1,19 @@
+"""Verifiers: what tells a right answer from a wrong one, and says why without giving the answer away."""
+
+from pmd_agent.verifiers.answer_tag import strip_thinking
+from pmd_agent.verifiers.base import Verified, Verifier, verify_all
+from pmd_agent.verifiers.build import build_verifier
+from pmd_agent.verifiers.exact import Exact
+from pmd_agent.verifiers.function import FunctionVerifier
+from pmd_agent.verifiers.multiple_choice import MultipleChoice
+
+__all__ = [
+    "Exact",
+    "FunctionVerifier",
+    "MultipleChoice",
+    "Verified",
+    "Verifier",
+    "build_verifier",
+    "strip_thinking",
+    "verify_all",
+]

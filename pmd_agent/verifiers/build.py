@@ -1,0 +1,31 @@
+"""From a recipe's name to a verifier."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from pmd_agent.errors import RecipeError
+from pmd_agent.verifiers.base import Verifier
+from pmd_agent.verifiers.exact import Exact
+from pmd_agent.verifiers.function import import_verifier
+from pmd_agent.verifiers.multiple_choice import MultipleChoice
+
+BUILT_IN: dict[str, Callable[[], Verifier]] = {"multiple_choice": MultipleChoice, "exact": Exact}
+
+
+def build_verifier(name: str, success_threshold: float = 0.5) -> Verifier:
+    """`multiple_choice`, `exact`, or `package.module:function` of the user's own.
+
+    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; the built-in ones only give 0 or 1.
+    RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
+    """
+    if not 0.0 < success_threshold <= 1.0:
+        raise RecipeError(f"The success threshold is {success_threshold}.", "Give a number above 0, up to 1.")
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    if ":" in name:
+        return import_verifier(name, success_threshold)
+    close = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), BUILT_IN, n=1, cutoff=0.4)
+    known = f"Known: {', '.join(BUILT_IN)}, or your own as package.module:function."
+    raise RecipeError(f"There is no verifier {name!r}.", f"Did you mean {close[0]}? {known}" if close else known)

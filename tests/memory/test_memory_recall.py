@@ -1,0 +1,111 @@
+"""What the teacher is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pmd_agent.memory import HashingEmbedder, Memory, recall
+from pmd_agent.types import Problem, TeacherContext
+
+P = Problem(id="p", prompt="compute 37 zog 14")
+Q = Problem(id="q", prompt="compute 5 vit 9")
+
+
+@pytest.fixture
+def filled(memory: Memory, make: SimpleNamespace) -> Memory:
+    """Steps 1 and 2 of problem p; step 3 is the batch."""
+    for step in (1, 2):
+        memory.add_experiences([make.experience(f"{step}/p/{g}", correct=g < 2, reward=float(g < 2)) for g in range(3)])
+        memory.rewrite_insights(
+            "p", [make.insight(f"{step}/p/{kind}-{i}") for kind in ("strategy", "lesson") for i in range(3)]
+        )
+    memory.replace_behaviors(
+        [
+            make.behavior(f"2/behavior_{i}", text=text)
+            for i, text in enumerate(["Use zog max.", "Use vit min.", "Use quop add."])
+        ],
+        2,
+    )
+    return memory
+
+
+@pytest.fixture
+def siblings(filled: Memory, make: SimpleNamespace) -> list[object]:
+    group = [
+        make.experience("3/p/0", correct=False, reward=0.0, feedback="wrong: 3"),
+        make.experience("3/p/1", reward=0.7, feedback="slow"),
+        make.experience("3/p/2", reward=1.0),
+        make.experience("3/p/3", correct=False, reward=0.0),
+    ]
+    filled.add_experiences(group)  # the loop remembers before it recalls
+    return group
+
+
+def ids(entries: tuple[object, ...]) -> list[str]:
+    return [entry.id for entry in entries]  # type: ignore[attr-defined]
+
+
+def test_everything_in_its_order(filled: Memory, siblings: list[object]) -> None:
+    context, other = recall(filled, [P, Q], [siblings, []], behaviors=1)
+    assert context.problem is P
+    assert [b.text for b in context.behaviors] == ["Use zog max."]
+    assert ids(context.strategies) == ["2/p/strategy-0", "2/p/strategy-1", "2/p/strategy-2"]
+    assert ids(context.lessons) == ["2/p/lesson-0", "2/p/lesson-1", "2/p/lesson-2", "1/p/lesson-0"]
+    # siblings first, the better one before the other; then earlier steps, newest first; each once
+    assert ids(context.demonstrations) == ["3/p/2", "3/p/1", "2/p/0", "2/p/1", "1/p/0", "1/p/1"]
+    assert context.feedback == {"3/p/0": "wrong: 3"}
+    assert other == TeacherContext(problem=Q, behaviors=other.behaviors)
+    assert [b.text for b in other.behaviors] == ["Use vit min."]
+
+
+def test_a_rollout_is_never_shown_itself(filled: Memory, siblings: list[object]) -> None:
+    (context,) = recall(filled, [P], [siblings])
+    shown = {rollout: context.demonstration_for(rollout).id for rollout in ("3/p/0", "3/p/1", "3/p/2")}  # type: ignore[union-attr]
+    assert shown == {"3/p/0": "3/p/2", "3/p/1": "3/p/2", "3/p/2": "3/p/1"}
+
+
+def test_the_only_success_of_the_batch_gets_an_earlier_one(filled: Memory, make: SimpleNamespace) -> None:
+    only = make.experience("3/p/0")
+    filled.add_experiences([only])
+    (context,) = recall(filled, [P], [[only]])
+    assert context.demonstration_for("3/p/0") == make.experience("2/p/0")
+    assert context.demonstration_for("3/p/1") == only
+
+
+def test_without_siblings_nothing_of_the_batch_is_shown(filled: Memory, siblings: list[object]) -> None:
+    (context,) = recall(filled, [P], [siblings], use_siblings=False)
+    assert ids(context.demonstrations) == ["2/p/0", "2/p/1", "1/p/0", "1/p/1"]
+    assert context.feedback == {}
+
+
+def test_numbers_and_switches(filled: Memory, siblings: list[object]) -> None:
+    (context,) = recall(filled, [P], [siblings], behaviors=0, strategies=1, lessons=2, remembered=1)
+    assert context.behaviors == ()
+    assert ids(context.strategies) == ["2/p/strategy-0"]
+    assert ids(context.lessons) == ["2/p/lesson-0", "2/p/lesson-1"]
+    assert ids(context.demonstrations) == ["3/p/2", "3/p/1", "2/p/0"]
+    (context,) = recall(filled, [P], [siblings], demonstrations=False)
+    assert context.demonstrations == ()
+    assert context.feedback == {"3/p/0": "wrong: 3"}
+
+
+def test_recall_changes_nothing(filled: Memory, siblings: list[object], make: SimpleNamespace) -> None:
+    before = make.dump(filled)
+    assert recall(filled, [P, Q], [siblings, []]) == recall(filled, [P, Q], [siblings, []])
+    assert make.dump(filled) == before
+
+
+def test_only_the_tiers_that_are_on(tmp_path: Path, make: SimpleNamespace) -> None:
+    sibling = make.experience("3/p/0")
+    with Memory.open(tmp_path, HashingEmbedder(64), tiers=[]) as memory:
+        make.write_step(memory, 1)
+        assert recall(memory, [P], [[sibling]]) == [TeacherContext(problem=P, demonstrations=(sibling,))]
+
+
+def test_no_problems(memory: Memory) -> None:
+    assert recall(memory, [], []) == []
+    with pytest.raises(ValueError, match="zip"):
+        recall(memory, [P], [])

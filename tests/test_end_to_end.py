@@ -1,0 +1,213 @@
+"""The main job on the policy in the box: it runs, repeats itself, survives a kill, and its adapter works without this package."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SMALL = [
+    "steps=3", "problems.train=8", "problems.test=6", "problems.validation=2", "rollout.problems=4", "rollout.samples=4",
+    "pipeline.every=2", "evaluate.every=2",
+]  # fmt: skip
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def pmd(*arguments: str, cwd: Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pmd_agent", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+    )
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if "seconds" not in k} for row in rows]
+
+
+def memory_dump(run: Path) -> dict[str, list[Any]]:
+    from pmd_agent.memory import HashingEmbedder, Memory
+    from pmd_agent.types import TIERS
+
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        return {tier: sorted(memory.list(tier, include_archived=True), key=lambda e: e.id) for tier in TIERS}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished small run of the quickstart recipe."""
+    where = tmp_path_factory.mktemp("finished")
+    pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "one", *SMALL, cwd=where)
+    return where / "runs" / "one"
+
+
+def test_run_directory_is_complete(finished: Path) -> None:
+    for name in ("recipe.yaml", "environment.json", "metrics.jsonl", "summary.json", "adapter/adapter_config.json", "log.txt"):
+        assert (finished / name).is_file(), name
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["name"] == "one" and summary["method"] == "pmd" and summary["seed"] == 0
+    assert summary["steps"] == 3 and summary["rollouts"] == 3 * 4 * 4
+    for value in (summary["base"]["free"], summary["final"]["free"], summary["final"]["with_memory"]):
+        assert 0 <= value <= 1
+    assert {"attempt", "verify", "remember", "reflect", "recall", "distil"} <= set(summary["seconds"])
+    assert [row["step"] for row in lines(finished / "metrics.jsonl")] == [0, 1, 2]
+
+
+def test_memory_cites_rollouts_that_exist(finished: Path) -> None:
+    dump = memory_dump(finished)
+    rollouts = {row["id"] for path in (finished / "rollouts").iterdir() for row in lines(path)}
+    assert {e.id for e in dump["experience"]} == rollouts
+    assert dump["insight"], "the policy wrote no insight"
+    assert all(set(i.sources) <= rollouts for i in dump["insight"])
+    assert {s for b in dump["behavior"] for s in b.sources} <= {i.id for i in dump["insight"]}
+    correct = {e.problem_id for e in dump["experience"] if e.correct}
+    assert {i.problem_id for i in dump["insight"] if i.kind == "strategy"} <= correct
+
+
+def test_same_seed_same_metrics(finished: Path, tmp_path: Path) -> None:
+    pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "two", *SMALL, cwd=tmp_path)
+    assert without_times(lines(tmp_path / "runs/two/metrics.jsonl")) == without_times(lines(finished / "metrics.jsonl"))
+
+
+def test_killed_and_resumed_is_as_if_never_killed(finished: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pmd_agent", "run", str(RECIPES / "quickstart.yaml"), "--name", "one", *SMALL]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics = tmp_path / "runs/one/metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.is_file() and metrics.read_text().count("\n") >= 1):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.3)  # into the next step
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "runs/one/summary.json").exists(), "killed too late to show anything"
+
+    pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "one", "--resume", *SMALL, cwd=tmp_path)
+    assert without_times(lines(metrics)) == without_times(lines(finished / "metrics.jsonl"))
+    assert memory_dump(tmp_path / "runs/one") == memory_dump(finished)
+
+
+def test_a_run_is_never_overwritten(finished: Path) -> None:
+    before = (finished / "metrics.jsonl").read_bytes()
+    done = pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "one", *SMALL, cwd=finished.parents[1], check=2)
+    assert "--resume" in done.stderr and "Traceback" not in done.stderr
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_exported_adapter_answers_the_same_without_this_package(finished: Path, tmp_path: Path) -> None:
+    pmd("export", str(finished), "--to", str(tmp_path / "plain"), cwd=tmp_path)
+    ours = tmp_path / "ours.py"
+    ours.write_text(
+        textwrap.dedent(f"""
+        import json, pathlib
+        from pmd_agent.distillation.context import student_messages
+        from pmd_agent.policies.local import LocalPolicy
+        from pmd_agent.problems.world import World
+        from pmd_agent.types import Sampling
+        from pmd_agent.weights import box_path, load_adapter, load_base, load_tokenizer
+        policy = LocalPolicy(load_adapter(load_base("box"), pathlib.Path({str(finished / "adapter")!r})), load_tokenizer("box"), name="box")
+        prompts = [student_messages(p) for p in World.create(0).problems(20, operators=2, part="export")]
+        answers = policy.sample(prompts, 1, Sampling(temperature=0.0, max_tokens=80))
+        print(json.dumps([str(box_path()), prompts, [list(a[0].completion_ids) for a in answers]]))
+        """)
+    )
+    base, prompts, wanted = json.loads(subprocess.check_output([sys.executable, str(ours)], text=True))
+    plain = tmp_path / "plain.py"
+    plain.write_text(
+        textwrap.dedent(f"""
+        import json, sys
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        prompts = json.loads(sys.stdin.read())
+        tokenizer = AutoTokenizer.from_pretrained({str(tmp_path / "plain")!r})
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}, dtype="float32"), {str(tmp_path / "plain")!r}).eval()
+        found = []
+        for messages in prompts:
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+            out = model.generate(**ids, max_new_tokens=80, do_sample=False)
+            found.append(out[0, ids["input_ids"].shape[1]:].tolist())
+        assert not any(name.startswith("pmd_agent") for name in sys.modules)
+        print(json.dumps(found))
+        """)
+    )
+    found = json.loads(subprocess.run([sys.executable, str(plain)], input=json.dumps(prompts), capture_output=True, text=True, check=True).stdout)
+    assert found == wanted
+
+
+def test_sdpo_keeps_no_memory(tmp_path: Path) -> None:
+    pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "sdpo", "method=sdpo", *SMALL, "steps=2", cwd=tmp_path)
+    assert all(not entries for entries in memory_dump(tmp_path / "runs/sdpo").values())
+    rows = lines(tmp_path / "runs/sdpo/metrics.jsonl")
+    # A sibling's solution is all that can teach: at most the share of rollouts in groups with a success.
+    assert all(row["context_fraction"] <= row["solved_groups"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "nowhere.yaml"], "no recipe"),
+        (["run", "QUICK", "distil.lr=1"], "distill"),
+        (["run", "QUICK", "rollout.samples=0"], "rollout.samples"),
+        (["run", "QUICK", "policy.model=./nowhere"], "nowhere"),
+        (["run", "QUICK", "policy.model=ENCODER"], "causal"),
+        (["run", "QUICK", "problems.type=file", "problems.path=nowhere.jsonl"], "nowhere.jsonl"),
+        (["run", "QUICK", "problems.type=file", "problems.path=BAD"], "answer"),
+        (["run", "QUICK", "pipeline.reflector=nowhere:Nothing"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["run", "QUICK", "--name", "never", "--resume"], "never"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(arguments: list[str], says: str, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    BertModel(BertConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)).save_pretrained(tmp_path / "encoder")
+    (tmp_path / "encoder" / "tokenizer.json").write_bytes((box() / "tokenizer.json").read_bytes())
+    (tmp_path / "encoder" / "tokenizer_config.json").write_bytes((box() / "tokenizer_config.json").read_bytes())
+    for template in box().glob("*.jinja"):
+        (tmp_path / "encoder" / template.name).write_bytes(template.read_bytes())
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "1+1?", "answer": "2"}\n{"prompt": "1+2?"}\n')
+    names = {"QUICK": str(RECIPES / "quickstart.yaml"), "BAD": "bad.jsonl"}
+    filled = [names.get(a, a).replace("ENCODER", str(tmp_path / "encoder")).replace("=BAD", "=bad.jsonl") for a in arguments]
+    done = pmd(*filled, cwd=tmp_path, check=2)
+    assert says in done.stderr and "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "runs").exists(), "something half-made was left"
+
+
+def box() -> Path:
+    from pmd_agent.weights import box_path
+
+    return box_path()
+
+
+def test_real_chemistry_rows(tmp_path: Path) -> None:
+    data = os.environ.get("PMD_TEST_DATA")
+    if not data:
+        pytest.skip("PMD_TEST_DATA is not set: no real rows here")
+    pmd(
+        "run", str(RECIPES / "sciknoweval.yaml"), "--name", "chemistry", "policy.type=local", "policy.model=box",
+        f"problems.path={data}/sciknoweval/chemistry", "steps=3", "rollout.problems=8", "rollout.samples=4", "rollout.max_tokens=64",
+        "pipeline.every=2", "pipeline.max_tokens=128", "evaluate.samples=1", "evaluate.max_problems=40", "evaluate.every=0",
+        cwd=tmp_path,
+    )  # fmt: skip
+    run = tmp_path / "runs/chemistry"
+    log = (run / "log.txt").read_text()
+    assert "1796 training, 94 validation and 40 test problems" in log or "1890" in log, log
+    dump = memory_dump(run)
+    assert len(dump["experience"]) == 3 * 8 * 4 and dump["insight"] and dump["behavior"]
+    assert (run / "adapter/adapter_model.safetensors").is_file()
+    answers = [row["answer"] for path in (run / "rollouts").iterdir() for row in lines(path)]
+    assert sum(a is not None for a in answers) / len(answers) >= 0.8

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pmd_agent.errors import ProblemError
+from pmd_agent.types import Problem, Verdict
+from pmd_agent.verifiers import MultipleChoice
+
+VERIFIER = MultipleChoice()
+
+
+def problem(answer: str | None = "B", choices: object = ("A", "B", "C", "D")) -> Problem:
+    return Problem(id="p", prompt="?", answer=answer, data={"choices": choices} if choices else {})
+
+
+def tagged(content: str) -> str:
+    return f"<reasoning>Is it A? Or D?</reasoning>\n<answer>{content}</answer>"
+
+
+SHAPES = [
+    # one letter
+    ("B", "B"),
+    ("\nB\n", "B"),
+    ("  b  ", "B"),
+    ("(B)", "B"),
+    ("( b )", "B"),
+    ("[B]", "B"),
+    ("B.", "B"),
+    ("B)", "B"),
+    ("B:", "B"),
+    ("B,", "B"),
+    ("B!", "B"),
+    ('"B"', "B"),
+    ("'B'", "B"),
+    ("\u201cB\u201d", "B"),
+    ("**B**", "B"),
+    ("*B*", "B"),
+    ("__B__", "B"),
+    ("`B`", "B"),
+    ("**(B)**", "B"),
+    ("$B$", "B"),
+    ("{B}", "B"),
+    ("\\boxed{B}", "B"),
+    ("$\\boxed{\\text{B}}$", "B"),
+    ("\\(B\\)", "B"),
+    ("- B", "B"),
+    ("\u2022 B", "B"),
+    ("\uff22", "B"),
+    ("\uff08B\uff09", "B"),
+    # the letter and its text
+    ("B: 2249.700", "B"),
+    ("B:2249.700", "B"),
+    ("B. 2249.700", "B"),
+    ("B) 2249.700", "B"),
+    ("(B) 2249.700", "B"),
+    ("(B): 2249.700", "B"),
+    ("[B] 2249.700", "B"),
+    ("B - 2249.700", "B"),
+    ("B \u2013 2249.700", "B"),
+    ("B = 2249.700", "B"),
+    ("B (2249.700)", "B"),
+    ("**B**: 2249.700", "B"),
+    ("**B: 2249.700**", "B"),
+    ("b: sodium and water", "B"),
+    ("B: a vitamin, C or D alike", "B"),
+    ("B: the strand (A) is longer", "B"),
+    # a lead
+    ("Option B", "B"),
+    ("option b", "B"),
+    ("Choice (B)", "B"),
+    ("Answer: B", "B"),
+    ("Answer B", "B"),
+    ("Final answer: **B**", "B"),
+    ("The answer is B", "B"),
+    ("The answer is B.", "B"),
+    ("The correct answer is (B).", "B"),
+    ("The correct option is B: 2249.700", "B"),
+    ("The answer is option B", "B"),
+    ("So the best choice is B.", "B"),
+    ("Therefore, the answer is: B", "B"),
+    ("My answer would be B", "B"),
+    ("B is correct", "B"),
+    ("Option B is the right one.", "B"),
+    # several lines
+    ("B\n2249.700", "B"),
+    ("B\n\nIt has the right mass.", "B"),
+    ("The mass decides it.\nB", "B"),
+    ("**B**\nB: 2249.700", "B"),
+    # twice the same
+    ("B, B", "B"),
+    ("B or B", "B"),
+    ("(B) B", "B"),
+    # several
+    ("A or B", None),
+    ("A, B", None),
+    ("A and B", None),
+    ("A, B, and C", None),
+    ("A/B", None),
+    ("A & B", None),
+    ("A B", None),
+    ("a or b", None),
+    ("A -> B", None),
+    ("(A), (B)", None),
+    ("Option A or B", None),
+    ("A\nB", None),
+    ("A: one\nB: two", None),
+    ("A: one, B: two", None),
+    ("A: one or (B) two", None),
+    # none
+    ("", None),
+    ("   ", None),
+    ("...", None),
+    ("AB", None),
+    ("BB", None),
+    ("none", None),
+    ("None of the above", None),
+    ("2249.700", None),
+    ("2", None),
+    ("LETTER", None),
+    ("not B", None),
+    ("neither A nor B", None),
+    ("A protein", None),
+    ("a lot of them", None),
+    ("B protein", None),
+    ("I think", None),
+    ("Options", None),
+    ("\u0412", None),
+    ("B12", None),
+    # not among the options
+    ("E", None),
+    ("X", None),
+    ("Option J", None),
+    ("E: five", None),
+]
+
+
+@pytest.mark.parametrize(("content", "letter"), SHAPES)
+def test_what_is_read_from_an_answer(content: str, letter: str | None) -> None:
+    verdict = VERIFIER.verify(problem(), tagged(content))
+    assert verdict.answer == letter
+    assert (verdict.reward, verdict.correct) == ((1.0, True) if letter == "B" else (0.0, False))
+    assert (verdict.feedback == "") == (letter == "B")
+
+
+def test_the_table_is_long_and_has_no_row_twice() -> None:
+    assert len(dict(SHAPES)) == len(SHAPES) >= 60
+
+
+@pytest.mark.parametrize(
+    ("text", "feedback"),
+    [
+        (tagged("A"), "Your answer A is not correct."),
+        ("The answer is B.", "No <answer> tag was found; end with <answer>LETTER</answer>."),
+        ("", "No <answer> tag was found; end with <answer>LETTER</answer>."),
+        ("<answer>B", "The <answer> tag is not closed; end with <answer>LETTER</answer>."),
+        (
+            "<reasoning><answer>B</answer></reasoning>",
+            "The <answer> tag is inside the reasoning; close that first, then end with <answer>LETTER</answer>.",
+        ),
+        (tagged(""), "The <answer> tag is empty; put exactly one letter of A, B, C, D there: <answer>LETTER</answer>."),
+        (
+            tagged("two"),
+            "The <answer> tag does not hold the letter of an option; "
+            "put exactly one letter of A, B, C, D there: <answer>LETTER</answer>.",
+        ),
+        (
+            tagged("\u0412"),
+            "The <answer> tag does not hold the letter of an option; "
+            "put exactly one letter of A, B, C, D there: <answer>LETTER</answer>.",
+        ),
+        (
+            tagged("C or A"),
+            "The <answer> tag holds several answers (C, A); "
+            "put exactly one letter of A, B, C, D there: <answer>LETTER</answer>.",
+        ),
+        (tagged("E"), "Your answer E is not one of the options A, B, C, D."),
+        (tagged("B"), ""),
+    ],
+)
+def test_feedback_says_what_was_read_or_what_was_missing(text: str, feedback: str) -> None:
+    assert VERIFIER.verify(problem(), text).feedback == feedback
+
+
+@pytest.mark.parametrize(("content", "letter"), SHAPES)
+def test_feedback_does_not_depend_on_which_other_letter_is_right(content: str, letter: str | None) -> None:
+    wrong_for = [right for right in "ABCD" if right != letter]
+    verdicts = {VERIFIER.verify(problem(right), tagged(content)) for right in wrong_for}
+    assert len(verdicts) == 1
+
+
+def test_the_options_are_the_problems_own() -> None:
+    text = tagged("C")
+    assert VERIFIER.verify(problem("A", ("A", "B")), text).feedback == "Your answer C is not one of the options A, B."
+    assert VERIFIER.verify(problem("C", None), text).correct is True
+    assert VERIFIER.verify(problem("H", None), tagged("H: eight")).correct is True
+    assert VERIFIER.verify(problem(" c "), text).correct is True
+    assert VERIFIER.verify(problem("c", ["a", "b", "c"]), text).correct is True
+
+
+@pytest.mark.parametrize("answer", [None, "", "two", "E"])
+def test_a_problem_without_a_letter_cannot_be_checked(answer: str | None) -> None:
+    with pytest.raises(ProblemError, match="p: the answer"):
+        VERIFIER.verify(problem(answer), tagged("B"))
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_gets_a_verdict(text: str) -> None:
+    for attempt in (text, tagged(text)):
+        verdict = VERIFIER.verify(problem(), attempt)
+        assert isinstance(verdict, Verdict)
+        assert verdict.reward == (1.0 if verdict.answer == "B" else 0.0)
+
+
+@pytest.mark.parametrize("part", ["A , ", "( ", ") ", "A: ", "the ", "A or ", "\\boxed{", "A.\n", "option "])
+def test_a_long_answer_takes_no_time(part: str) -> None:
+    start = time.perf_counter()
+    VERIFIER.verify(problem(), tagged(part * 20_000 + "x?"))
+    assert time.perf_counter() - start < 1.0
