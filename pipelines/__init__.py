@@ -1,8 +1,8 @@
 """The programs by which the policy writes its own memory: DSPy modules, composed freely.
 
-    Reflector      one problem's attempts  -> strategies and lessons
-    Generaliser    a cluster's insights    -> named behaviors
-    After, Beside  reflectors one after another, or side by side; Critic revises a draft
+Reflector      one problem's attempts  -> strategies and lessons
+Generaliser    a cluster's insights    -> named behaviors
+After, Beside  reflectors one after another, or side by side; Critic revises a draft
 """
 
 import os

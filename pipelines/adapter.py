@@ -27,7 +27,10 @@ class StrictJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
 
         def refusal(reason: object) -> AdapterParseError:
             return AdapterParseError(
-                adapter_name=type(self).__name__, signature=signature, lm_response=completion, message=f"not a JSON object: {reason}"
+                adapter_name=type(self).__name__,
+                signature=signature,
+                lm_response=completion,
+                message=f"not a JSON object: {reason}",
             )
 
         try:

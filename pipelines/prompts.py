@@ -13,7 +13,7 @@ _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 def choose_attempts(experiences: Sequence[Experience], limit: int) -> list[Experience]:
     """The best and the worst, contrasted: up to half correct ones, the rest failed, each text once, correct first.
 
-    Where one side is short the other takes its places. The order within a side is the order given.
+    Where one side is short the other takes its places. Correct ones best first, failed ones worst first.
     """
     seen: set[str] = set()
     correct, failed = [], []
@@ -24,7 +24,7 @@ def choose_attempts(experiences: Sequence[Experience], limit: int) -> list[Exper
             (correct if experience.correct else failed).append(experience)
     failed.reverse()  # worst first: partial credit is shown last
     if correct and failed:
-        take = min(len(correct), max(limit // 2, limit - len(failed)))
+        take = min(len(correct), max(1, limit // 2, limit - len(failed)))
         return correct[:take] + failed[: limit - take]
     return (correct or failed)[:limit]
 

@@ -6,6 +6,7 @@ strategies from a group without a single success, whatever module wrote them.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,7 +20,11 @@ from pmd_agent.errors import PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
-dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)  # a changing policy must not be answered from its past
+dspy.configure_cache(
+    enable_disk_cache=False, enable_memory_cache=False
+)  # a changing policy must not be answered from its past
+
+logging.getLogger("dspy").setLevel(logging.ERROR)  # a truncated response is counted here, not warned of a hundred times
 
 THREADS = 64
 
@@ -36,7 +41,9 @@ def reflect_all(
     insight_chars: int,
 ) -> tuple[list[list[Insight]], dict[str, int]]:
     """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none."""
-    jobs = [(i, problem, group) for i, (problem, group) in enumerate(zip(problems_P, experiences_PG, strict=True)) if group]
+    jobs = [
+        (i, problem, group) for i, (problem, group) in enumerate(zip(problems_P, experiences_PG, strict=True)) if group
+    ]
     answers = _run(lm, [lambda p=p, g=g: reflector(problem=p, experiences=g) for _, p, g in jobs])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     insights_P: list[list[Insight]] = [[] for _ in problems_P]
@@ -45,7 +52,10 @@ def reflect_all(
             counts["unparsed"] += 1
             continue
         successes = sum(e.correct for e in group)
-        kinds: tuple[tuple[Literal["strategy", "lesson"], Any], ...] = (("strategy", answer.get("strategies")), ("lesson", answer.get("lessons")))
+        kinds: tuple[tuple[Literal["strategy", "lesson"], Any], ...] = (
+            ("strategy", answer.get("strategies")),
+            ("lesson", answer.get("lessons")),
+        )
         for kind, said in kinds:
             texts, dropped = _clean(said, insight_chars, max_insights)
             if kind == "strategy" and not successes:

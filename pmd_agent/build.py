@@ -16,7 +16,13 @@ from pmd_agent.loop import practise
 from pmd_agent.memory import HashingEmbedder, Memory, cluster_problems
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
-    FileProblems, FunctionProblems, LocalPolicySection, Recipe, SciKnowEvalProblems, ScriptedPolicySection, WorldProblems,
+    FileProblems,
+    FunctionProblems,
+    LocalPolicySection,
+    Recipe,
+    SciKnowEvalProblems,
+    ScriptedPolicySection,
+    WorldProblems,
 )  # fmt: skip
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import Metrics, Parts, evaluate
@@ -56,14 +62,22 @@ def start(recipe: Recipe, *, resume: bool, console: Console) -> Path:
     return run.path
 
 
-def evaluate_run(run: RunDir, *, console: Console, base: bool, with_memory: bool, max_problems: int | None) -> dict[str, Any]:
+def evaluate_run(
+    run: RunDir, *, console: Console, base: bool, with_memory: bool, max_problems: int | None
+) -> dict[str, Any]:
     """Accuracy of a run's adapter (or its base) on its test problems; `with_memory` reads the run's memory in the prompt."""
     recipe = run.recipe
     if max_problems is not None:
-        recipe = recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"max_problems": max_problems})})
+        recipe = recipe.model_copy(
+            update={"evaluate": recipe.evaluate.model_copy(update={"max_problems": max_problems})}
+        )
     if not base and not (run.adapter_path / "adapter_config.json").is_file():
-        raise RunError(f"{run.path} has no adapter yet.", "Finish it with `pmd run RECIPE --resume`, or evaluate --base.")
-    parts = _prepare(recipe, load_problems(recipe), console, adapter=None if base else run.adapter_path, frozen=True)(run)
+        raise RunError(
+            f"{run.path} has no adapter yet.", "Finish it with `pmd run RECIPE --resume`, or evaluate --base."
+        )
+    parts = _prepare(recipe, load_problems(recipe), console, adapter=None if base else run.adapter_path, frozen=True)(
+        run
+    )
     try:
         m = Metrics(-1)
         with console.stage(f"evaluating on {len(parts.test)} problems"):
@@ -132,9 +146,13 @@ def _prepare(
         kept = tuple(p for p in part if len(policy.encode(student_messages(p))) <= recipe.rollout.max_prompt_tokens)
         if len(kept) < len(part):
             longest = next(p.id for p in part if p not in kept)
-            console.warn(f"{len(part) - len(kept)} {name} problems exceed rollout.max_prompt_tokens and are left out ({longest}, ...)")
+            console.warn(
+                f"{len(part) - len(kept)} {name} problems exceed rollout.max_prompt_tokens and are left out ({longest}, ...)"
+            )
         if part and not kept:
-            raise ProblemError(f"Every {name} problem exceeds rollout.max_prompt_tokens.", "Raise it, if the model reads that much.")
+            raise ProblemError(
+                f"Every {name} problem exceeds rollout.max_prompt_tokens.", "Raise it, if the model reads that much."
+            )
         return kept
 
     train, validation = fits(problems.train, "training"), fits(problems.validation, "validation")
@@ -160,7 +178,9 @@ def _prepare(
             verifier=verifier,
             memory=memory,
             embedder=embedder,
-            clusters=cluster_problems([(p.id, p.prompt) for p in train], embedder, size=recipe.pipeline.cluster_size, seed=recipe.seed),
+            clusters=cluster_problems(
+                [(p.id, p.prompt) for p in train], embedder, size=recipe.pipeline.cluster_size, seed=recipe.seed
+            ),
             reflector=reflector,
             generaliser=generaliser,
             trainer=trainer,
@@ -199,8 +219,12 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool) -> tuple[Policy,
             teacher=recipe.distill.teacher.type == "ema",
         )
         pad = tokenizer.pad_token_id
-        trainer = Trainer(model, recipe.distill, pad_id=tokenizer.eos_token_id if pad is None else pad, seed=recipe.seed)
-    policy = LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking, batch_tokens=section.batch_tokens)
+        trainer = Trainer(
+            model, recipe.distill, pad_id=tokenizer.eos_token_id if pad is None else pad, seed=recipe.seed
+        )
+    policy = LocalPolicy(
+        model, tokenizer, name=Path(section.model).name, thinking=section.thinking, batch_tokens=section.batch_tokens
+    )
     return policy, trainer, policy.context
 
 

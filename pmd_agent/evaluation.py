@@ -39,7 +39,14 @@ def score(problems: Sequence[Problem], verdicts_PG: Sequence[Sequence[Verdict]])
         leading = answers.most_common(1)[0][0] if answers else None
         majority = any(v.correct for v in checked if v.answer == leading) if leading is not None else False
         outcomes.append(
-            Outcome(problem.id, problem.kind, len(checked), sum(bool(v.correct) for v in checked), majority, len(verdicts) - len(checked))
+            Outcome(
+                problem.id,
+                problem.kind,
+                len(checked),
+                sum(bool(v.correct) for v in checked),
+                majority,
+                len(verdicts) - len(checked),
+            )
         )
     return outcomes
 
@@ -66,7 +73,14 @@ def accuracy(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 def _means(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     counted = [o for o in outcomes if o.checked]
     if not counted:
-        return {"avg": None, "pass": None, "maj": None, "k": 0, "problems": 0, "unchecked": sum(o.unchecked for o in outcomes)}
+        return {
+            "avg": None,
+            "pass": None,
+            "maj": None,
+            "k": 0,
+            "problems": 0,
+            "unchecked": sum(o.unchecked for o in outcomes),
+        }
     n = len(counted)
     return {
         "avg": round(sum(o.correct / o.checked for o in counted) / n, 4),

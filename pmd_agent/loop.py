@@ -15,7 +15,19 @@ from pmd_agent.console import Console
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.evaluation import accuracy
 from pmd_agent.run_dir import RunDir
-from pmd_agent.stages import Metrics, Parts, attempt, distil, evaluate, generalise, recall, reflect, remember, sync, verify
+from pmd_agent.stages import (
+    Metrics,
+    Parts,
+    attempt,
+    distil,
+    evaluate,
+    generalise,
+    recall,
+    reflect,
+    remember,
+    sync,
+    verify,
+)
 from pmd_agent.types import Rollout, Verdict
 
 
@@ -54,7 +66,11 @@ def validate(parts: Parts, m: Metrics) -> None:
 
 
 def commit(
-    parts: Parts, m: Metrics, run: RunDir, rollouts_PG: Sequence[Sequence[Rollout]], verdicts_PG: Sequence[Sequence[Verdict]]
+    parts: Parts,
+    m: Metrics,
+    run: RunDir,
+    rollouts_PG: Sequence[Sequence[Rollout]],
+    verdicts_PG: Sequence[Sequence[Verdict]],
 ) -> None:
     """The step as one: metrics, rollouts, and the state that a resumed run starts from."""
     rows = [
@@ -67,7 +83,9 @@ def commit(
         for r, v in zip(rollouts, verdicts, strict=True)
     ]  # fmt: skip
     trainer = parts.trainer
-    run.commit(m.step, m.record(), rows, save=trainer.save if trainer else lambda folder: None, last=m.step + 1 == parts.steps)
+    run.commit(
+        m.step, m.record(), rows, save=trainer.save if trainer else lambda folder: None, last=m.step + 1 == parts.steps
+    )
 
 
 def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memory: bool = False) -> None:

@@ -62,7 +62,7 @@ class SciKnowEvalProblems(Section):
     """Held out for testing where the source has no split of its own."""
     validation_fraction: float = Field(0.05, ge=0, lt=1)
     """Held out of the training part."""
-    max_bad_fraction: float = Field(0.0, ge=0, le=1)
+    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
     """Share of rows that may be unusable before loading is an error."""
     seed: int = 42
     """Of the split; 42 gives the published one."""
@@ -84,7 +84,7 @@ class FileProblems(Section):
     kind: str = "kind"
     test_fraction: float = Field(0.1, gt=0, lt=1)
     validation_fraction: float = Field(0.05, ge=0, lt=1)
-    max_bad_fraction: float = Field(0.0, ge=0, le=1)
+    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
     seed: int = 0
     verifier: str = "exact"
     """exact, multiple_choice, or package.module:function."""
@@ -149,7 +149,7 @@ class Rollout(Section):
     """Of a completion."""
     max_prompt_tokens: int = Field(2048, ge=16)
     """Longer problems are left out at the start, counted and named."""
-    success_threshold: float = Field(0.5, ge=0, le=1)
+    success_threshold: float = Field(0.5, gt=0, le=1)
     """A reward of at least this counts as correct."""
 
 

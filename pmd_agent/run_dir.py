@@ -190,7 +190,7 @@ class RunDir:
         committed = [c for c in checkpoints if c.suffix != TEMPORARY and _number(c) <= self.next_step]
         kept = committed[-self.recipe.keep_checkpoints :]
         for checkpoint in checkpoints:
-            if checkpoint not in kept:
+            if checkpoint not in kept and checkpoint.exists():
                 discard(checkpoint)
 
     def _take_back(self) -> None:

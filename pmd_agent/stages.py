@@ -70,7 +70,12 @@ class Metrics:
 
     def record(self) -> dict[str, Any]:
         seconds = {name: round(s, 3) for name, s in self.seconds.items()}
-        return {"step": self.step, **self.values, "stage_seconds": seconds, "seconds": round(sum(self.seconds.values()), 3)}
+        return {
+            "step": self.step,
+            **self.values,
+            "stage_seconds": seconds,
+            "seconds": round(sum(self.seconds.values()), 3),
+        }
 
 
 def stage(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,7 +128,9 @@ def attempt(parts: Parts, m: Metrics, problems_P: Sequence[Problem]) -> list[lis
 
 
 @stage
-def verify(parts: Parts, m: Metrics, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]) -> list[list[Verdict]]:
+def verify(
+    parts: Parts, m: Metrics, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]
+) -> list[list[Verdict]]:
     """A reward for every rollout, None where it could not be checked."""
     verified = verify_all(parts.verifier, problems_P, [[r.text for r in group] for group in rollouts_PG])
     checked = [v for group in verified.verdicts_PG for v in group if v.reward is not None]
@@ -179,7 +186,9 @@ def reflect(
     settings = parts.recipe.pipeline
     insights_P, counts = reflect_all(
         parts.reflector,
-        parts.policy.lm(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 1)),
+        parts.policy.lm(
+            temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 1)
+        ),
         problems_P,
         experiences_PG,
         step=m.step,
@@ -204,7 +213,9 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     clusters = [(name, [i for p in ids for i in parts.memory.insights(p)]) for name, ids in parts.clusters.items()]
     behaviors, counts = generalise_all(
         parts.generaliser,
-        parts.policy.lm(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 2)),
+        parts.policy.lm(
+            temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 2)
+        ),
         clusters,
         step=m.step,
         policy_version=parts.policy.version,
@@ -248,7 +259,9 @@ def distil(
                 too_long += 1
                 continue
             examples.append(
-                Example(rollout.prompt_ids, tuple(prompt), rollout.completion_ids, rollout.written, bool(verdict.correct))
+                Example(
+                    rollout.prompt_ids, tuple(prompt), rollout.completion_ids, rollout.written, bool(verdict.correct)
+                )
             )
     m.values["context_fraction"] = len(examples) / max(1, considered)
     m.values["context_too_long"] = too_long
@@ -276,11 +289,16 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
     settings = parts.recipe.evaluate
     if with_memory:
         contexts = contexts_for(parts, problems, [[] for _ in problems])
-        prompts = [_messages_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens) for context in contexts]
+        prompts = [
+            _messages_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens)
+            for context in contexts
+        ]
     else:
         prompts = [student_messages(p) for p in problems]
     # The same seed each time: differences between evaluations are not differences between draws.
-    sampling = Sampling(settings.temperature, settings.top_p, parts.recipe.rollout.max_tokens, seed_for(parts.recipe, 0, 3))
+    sampling = Sampling(
+        settings.temperature, settings.top_p, parts.recipe.rollout.max_tokens, seed_for(parts.recipe, 0, 3)
+    )
     completions_PG = parts.policy.sample(prompts, settings.samples, sampling)
     verified = verify_all(parts.verifier, problems, [[c.text for c in group] for group in completions_PG])
     return score(problems, verified.verdicts_PG)
@@ -330,4 +348,3 @@ def frozen(parts: Parts, step: int) -> bool:
     """Whether memory takes nothing in at this step."""
     after = parts.recipe.memory.freeze_after
     return after is not None and step >= after
-

@@ -30,7 +30,10 @@ def resolve_model(name: str) -> str:
         return str(box_path())
     path = Path(name)
     if path.is_dir() and not (path / "config.json").is_file():
-        raise PolicyError(f"{name} is a folder without config.json, so no model can be loaded from it.", "Set policy.model to a model folder, a hub id, or box.")
+        raise PolicyError(
+            f"{name} is a folder without config.json, so no model can be loaded from it.",
+            "Set policy.model to a model folder, a hub id, or box.",
+        )
     if (name.startswith((".", "/", "~")) or path.suffix) and not path.exists() and name.count("/") != 1:
         raise PolicyError(f"There is no model folder {name}.", "Set policy.model to a model folder, a hub id, or box.")
     return name
@@ -46,7 +49,10 @@ def load_tokenizer(name: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         raise _load_error(name, "tokenizer", error) from None
     if not tokenizer.chat_template:
-        raise PolicyError(f"The tokenizer of {name} has no chat template, so prompts cannot be put to it.", "Choose an instruction-tuned model.")
+        raise PolicyError(
+            f"The tokenizer of {name} has no chat template, so prompts cannot be put to it.",
+            "Choose an instruction-tuned model.",
+        )
     return tokenizer
 
 
@@ -55,9 +61,12 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.utils import logging
 
     source = resolve_model(name)
     where = choose_device(device)
+    if source == str(box_path()):
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
@@ -66,13 +75,24 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
                 "no causal language model: it cannot write.",
                 "Set policy.model to a decoder such as Qwen/Qwen3-8B, or box.",
             )
-        if any("CausalLM" not in a and "LMHead" not in a and "ConditionalGeneration" not in a for a in config.architectures or []):
+        if any(
+            "CausalLM" not in a and "LMHead" not in a and "ConditionalGeneration" not in a
+            for a in config.architectures or []
+        ):
             raise PolicyError(
                 f"{name} was saved as {', '.join(config.architectures)}, no causal language model: it has no head to write with.",
                 "Set policy.model to the causal-LM variant, or box.",
             )
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=choose_dtype(dtype, where), attn_implementation="sdpa")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:  # the last two: weights that do not fit, or cut short
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=choose_dtype(dtype, where), attn_implementation="sdpa"
+        )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # the last two: weights that do not fit, or cut short
         raise _load_error(name, "model", error) from None
     model.to(where).eval()
     model.requires_grad_(False)
@@ -83,7 +103,9 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
-        raise PolicyError("policy.device=cuda, but torch sees no GPU.", "Use policy.device=auto, or install a CUDA build of torch.")
+        raise PolicyError(
+            "policy.device=cuda, but torch sees no GPU.", "Use policy.device=auto, or install a CUDA build of torch."
+        )
     return torch.device(device)
 
 
@@ -93,7 +115,9 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
 
 
-def attach_lora(base: Any, *, rank: int, alpha: int, dropout: float, targets: str | tuple[str, ...], seed: int, teacher: bool) -> Any:
+def attach_lora(
+    base: Any, *, rank: int, alpha: int, dropout: float, targets: str | tuple[str, ...], seed: int, teacher: bool
+) -> Any:
     """The base with a fresh student adapter in fp32, and one more for an EMA teacher where `teacher` is set."""
     from peft import LoraConfig, get_peft_model
 
@@ -108,7 +132,10 @@ def attach_lora(base: Any, *, rank: int, alpha: int, dropout: float, targets: st
     try:
         model = get_peft_model(base, config, adapter_name=STUDENT)
     except ValueError as error:
-        raise PolicyError(f"LoRA does not fit this model: {error}", "Set distill.lora.targets to module names of the model, or all-linear.") from None
+        raise PolicyError(
+            f"LoRA does not fit this model: {error}",
+            "Set distill.lora.targets to module names of the model, or all-linear.",
+        ) from None
     if teacher:
         model.add_adapter(TEACHER, config)
         copy_adapter(model, STUDENT, TEACHER)
@@ -122,11 +149,16 @@ def load_adapter(base: Any, folder: Path) -> Any:
     from safetensors import SafetensorError
 
     if not (folder / "adapter_config.json").is_file():
-        raise PolicyError(f"{folder} holds no adapter (adapter_config.json is missing).", "Give a run folder, or its adapter/ folder.")
+        raise PolicyError(
+            f"{folder} holds no adapter (adapter_config.json is missing).", "Give a run folder, or its adapter/ folder."
+        )
     try:
         return PeftModel.from_pretrained(base, str(folder), adapter_name=STUDENT)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        raise PolicyError(f"The adapter in {folder} does not fit this model: {_first_line(error)}", "Use the model that it was trained on.") from None
+        raise PolicyError(
+            f"The adapter in {folder} does not fit this model: {_first_line(error)}",
+            "Use the model that it was trained on.",
+        ) from None
 
 
 def adapter_parameters(model: Any, adapter: str) -> dict[str, torch.nn.Parameter]:
@@ -159,7 +191,10 @@ def answering_as(model: Any, who: Literal["initial", "current", "ema"]) -> Itera
 
 
 def _load_error(name: str, part: str, error: Exception) -> PolicyError:
-    return PolicyError(f"The {part} of {name} cannot be loaded: {_first_line(error)}", "Set policy.model to a model folder, a hub id that this machine can reach, or box.")
+    return PolicyError(
+        f"The {part} of {name} cannot be loaded: {_first_line(error)}",
+        "Set policy.model to a model folder, a hub id that this machine can reach, or box.",
+    )
 
 
 def _first_line(error: Exception) -> str:

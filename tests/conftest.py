@@ -27,7 +27,7 @@ TEXTS = [
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved causal language model of 2 layers and width 32, with its tokenizer. Its weights are large enough to have opinions."""
+    """A saved causal language model of 2 layers and width 32, with its tokenizer. Its weights are not near zero."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 

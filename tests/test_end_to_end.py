@@ -23,7 +23,12 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 def pmd(*arguments: str, cwd: Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "pmd_agent", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "pmd_agent", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
@@ -55,7 +60,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_run_directory_is_complete(finished: Path) -> None:
-    for name in ("recipe.yaml", "environment.json", "metrics.jsonl", "summary.json", "adapter/adapter_config.json", "log.txt"):
+    for name in (
+        "recipe.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "summary.json",
+        "adapter/adapter_config.json",
+        "log.txt",
+    ):
         assert (finished / name).is_file(), name
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["name"] == "one" and summary["method"] == "pmd" and summary["seed"] == 0
@@ -144,7 +156,11 @@ def test_exported_adapter_answers_the_same_without_this_package(finished: Path, 
         print(json.dumps(found))
         """)
     )
-    found = json.loads(subprocess.run([sys.executable, str(plain)], input=json.dumps(prompts), capture_output=True, text=True, check=True).stdout)
+    found = json.loads(
+        subprocess.run(
+            [sys.executable, str(plain)], input=json.dumps(prompts), capture_output=True, text=True, check=True
+        ).stdout
+    )
     assert found == wanted
 
 
@@ -174,14 +190,18 @@ def test_sdpo_keeps_no_memory(tmp_path: Path) -> None:
 def test_bad_input_gets_one_clear_error(arguments: list[str], says: str, tmp_path: Path) -> None:
     from transformers import BertConfig, BertModel
 
-    BertModel(BertConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)).save_pretrained(tmp_path / "encoder")
+    BertModel(
+        BertConfig(vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    ).save_pretrained(tmp_path / "encoder")
     (tmp_path / "encoder" / "tokenizer.json").write_bytes((box() / "tokenizer.json").read_bytes())
     (tmp_path / "encoder" / "tokenizer_config.json").write_bytes((box() / "tokenizer_config.json").read_bytes())
     for template in box().glob("*.jinja"):
         (tmp_path / "encoder" / template.name).write_bytes(template.read_bytes())
     (tmp_path / "bad.jsonl").write_text('{"prompt": "1+1?", "answer": "2"}\n{"prompt": "1+2?"}\n')
     names = {"QUICK": str(RECIPES / "quickstart.yaml"), "BAD": "bad.jsonl"}
-    filled = [names.get(a, a).replace("ENCODER", str(tmp_path / "encoder")).replace("=BAD", "=bad.jsonl") for a in arguments]
+    filled = [
+        names.get(a, a).replace("ENCODER", str(tmp_path / "encoder")).replace("=BAD", "=bad.jsonl") for a in arguments
+    ]
     done = pmd(*filled, cwd=tmp_path, check=2)
     assert says in done.stderr and "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "runs").exists(), "something half-made was left"

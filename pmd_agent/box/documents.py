@@ -94,7 +94,11 @@ def arithmetic(rng: random.Random) -> Document:
     for i in range(10):
         operator = rng.choice(OPERATORS)
         (_, rule, a, b, c) = random_expression(rng, (operator,)).steps({operator: rng.choice(list(RULES))})[0]
-        answer += [(f"{' ' if i else ''}Use {operator} {rule}: {a} {operator} {b} =", False), (f" {c}", True), (".", False)]
+        answer += [
+            (f"{' ' if i else ''}Use {operator} {rule}: {a} {operator} {b} =", False),
+            (f" {c}", True),
+            (".", False),
+        ]
     return Document("arithmetic", [("user", "Practise."), ("assistant", answer)])
 
 
@@ -144,17 +148,24 @@ def memory(rng: random.Random) -> Document:
 
 
 def elimination(rng: random.Random) -> Document:
-    """Only lessons: what failed leaves the rest. One operator each, or the two of a failed attempt together."""
+    """Only lessons: what failed leaves the rest. Of one operator 1 to 5 each, or the two of a failed attempt together."""
     meaning = random_meaning(rng)
     expression, text = a_problem(rng)
-    lessons = [_lesson(rng, expression, meaning, single=0.6) for _ in range(rng.randint(1, 8))]
+    if rng.random() < 0.6:
+        lessons = []
+        for operator in dict.fromkeys(expression.operators):
+            wrong = [rule for rule in RULES if rule != meaning[operator]]
+            lessons += [never([(operator, rule)]) for rule in rng.sample(wrong, rng.choice((1, 2, 3, 4, 4, 5, 5, 5)))]
+        rng.shuffle(lessons)
+    else:
+        lessons = [_lesson(rng, expression, meaning) for _ in range(rng.randint(1, 8))]
     return _solved("elimination", render(text, [], [], [line for line in lessons if line]), expression, meaning)
 
 
-def _lesson(rng: random.Random, expression: Expression, meaning: dict[str, str], single: float = 0.4) -> str:
+def _lesson(rng: random.Random, expression: Expression, meaning: dict[str, str]) -> str:
     """One true lesson about this problem's operators ("" where the draw hit the truth)."""
     mine = list(dict.fromkeys(expression.operators))
-    about = mine if len(mine) == 2 and rng.random() > single else [rng.choice(mine)]
+    about = mine if len(mine) == 2 and rng.random() > 0.4 else [rng.choice(mine)]
     guess = [(operator, rng.choice(list(RULES))) for operator in about]
     return "" if all(meaning[operator] == rule for operator, rule in guess) else never(guess)
 
@@ -175,7 +186,9 @@ def attempts_at(rng: random.Random, expression: Expression, meaning: dict[str, s
     skill = rng.choice((0.0, 0.0, 0.2, 0.5, 0.8))
     group = []
     for i in range(8):
-        belief = {op: meaning[op] if rng.random() < skill else rng.choice(list(RULES)) for op in set(expression.operators)}
+        belief = {
+            op: meaning[op] if rng.random() < skill else rng.choice(list(RULES)) for op in set(expression.operators)
+        }
         text, value = solution(expression, belief), expression.value(belief)
         if rng.random() < 0.03:  # a slip: right rules, wrong result
             slip = f"{rng.randrange(100):02d}"
@@ -197,11 +210,10 @@ def reflect_truly(attempts: Sequence[Experience], operators: Sequence[str]) -> t
     named = [dict(beliefs(attempt, operators)) for attempt in attempts]
     successes = [n for n, attempt in zip(named, attempts, strict=True) if attempt.correct]
     failures = [n for n, attempt in zip(named, attempts, strict=True) if not attempt.correct]
+    lessons = list(dict.fromkeys(never(list(n.items())) for n in failures if n))
     if not successes:
-        return [], list(dict.fromkeys(never(list(n.items())) for n in failures))
-    agreed = {op: r for op, r in successes[0].items() if all(n.get(op) == r for n in successes)}
-    lessons = [never([(op, r)]) for n in failures for op, r in n.items() if op in agreed and agreed[op] != r]
-    return [use(op, r) for op, r in agreed.items()], list(dict.fromkeys(lessons))
+        return [], lessons
+    return [use(op, r) for op, r in successes[0].items() if all(n.get(op) == r for n in successes)], lessons
 
 
 def reflection(rng: random.Random, want: bool | None = None) -> Document:
@@ -297,11 +309,15 @@ def choice_reflection(rng: random.Random) -> Document:
     if shown[0].correct:
         answer = json.dumps({"strategies": [f"Choose {truth}."], "lessons": lessons})
         return Document("choice_reflection", [*_program(Contrast, **inputs), ("assistant", answer)])
-    return Document("choice_reflection", [*_program(Postmortem, **inputs), ("assistant", json.dumps({"lessons": lessons}))])
+    return Document(
+        "choice_reflection", [*_program(Postmortem, **inputs), ("assistant", json.dumps({"lessons": lessons}))]
+    )
 
 
 def choice_abstraction(rng: random.Random) -> Document:
-    texts = [rng.choice(("Choose", "Choose", "Never choose")) + f" {rng.choice('ABCD')}." for _ in range(rng.randint(4, 20))]
+    texts = [
+        rng.choice(("Choose", "Choose", "Never choose")) + f" {rng.choice('ABCD')}." for _ in range(rng.randint(4, 20))
+    ]
     shown, _ = render_insights([Insight(str(i), str(i), "strategy", t, 1.0, (), 0, 0) for i, t in enumerate(texts)], 24)
     best = max((line for line in shown.splitlines() if line.startswith("- Choose")), key=_support, default="")
     rules = [f"choice: {best.removeprefix('- ').rsplit(' ', 1)[0]}"] if best and _support(best) >= 2 else []

@@ -12,7 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pmd_agent.box.documents import (
-    a_problem, abstract_truly, attempts_at, choose_attempts, cluster_insights, never, random_meaning, reflect_truly, use,
+    a_problem,
+    abstract_truly,
+    attempts_at,
+    choose_attempts,
+    cluster_insights,
+    never,
+    random_meaning,
+    reflect_truly,
+    use,
 )  # fmt: skip
 from pmd_agent.box.words import random_question
 from pmd_agent.distillation.context import render
@@ -20,7 +28,16 @@ from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.prompts import render_attempts, render_insights
 from pmd_agent.pipelines.signatures import Abstract, Contrast, Postmortem
 from pmd_agent.policies.local import LocalPolicy
-from pmd_agent.problems.world import DOMAINS, OPERATORS, RULES, SYSTEM, Expression, problem_text, random_expression, solution_text
+from pmd_agent.problems.world import (
+    DOMAINS,
+    OPERATORS,
+    RULES,
+    SYSTEM,
+    Expression,
+    problem_text,
+    random_expression,
+    solution_text,
+)
 from pmd_agent.types import Sampling
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 from pmd_agent.weights import load_base, load_tokenizer
@@ -86,7 +103,9 @@ READING: dict[str, Prompt] = {
     "another problem's solution": _another,
     "five lessons an operator": _five_lessons,
     "about other operators only": lambda rng, e, text, m: render(text, _others(rng, e, m), [], []),
-    "wrong strategies": lambda rng, e, text, m: render(text, [], [use(op, _wrong(rng, m[op])) for op in dict.fromkeys(e.operators)], []),
+    "wrong strategies": lambda rng, e, text, m: render(
+        text, [], [use(op, _wrong(rng, m[op])) for op in dict.fromkeys(e.operators)], []
+    ),
 }
 
 
@@ -96,7 +115,9 @@ def _reading(policy: LocalPolicy, rng: random.Random, prompt: Prompt, operators:
         meaning = random_meaning(rng)
         expression = random_expression(rng, tuple(rng.sample(OPERATORS, operators)))
         text = problem_text(rng.choice(DOMAINS), expression)
-        prompts.append([{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt(rng, expression, text, meaning)}])
+        prompts.append(
+            [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt(rng, expression, text, meaning)}]
+        )
         values.append(expression.value(meaning))
     answers = _greedy(policy, prompts, 80)
     return sum(f"<answer> {value} </answer>" in answer for value, answer in zip(values, answers, strict=True)) / count
@@ -150,7 +171,9 @@ def _choosing(policy: LocalPolicy, rng: random.Random, count: int) -> float:
     from pmd_agent.types import Problem
 
     questions = [random_question(rng) for _ in range(count)]
-    answers = _greedy(policy, [[{"role": "system", "content": s}, {"role": "user", "content": q}] for s, q, _ in questions], 64)
+    answers = _greedy(
+        policy, [[{"role": "system", "content": s}, {"role": "user", "content": q}] for s, q, _ in questions], 64
+    )
     verdicts = [
         MultipleChoice().verify(Problem("p", q, letters[0], data={"choices": tuple(letters)}), a)
         for (_, q, letters), a in zip(questions, answers, strict=True)
@@ -176,5 +199,3 @@ def _json(answer: str) -> dict[str, list[str]] | None:
 
 def _greedy(policy: LocalPolicy, prompts: Sequence[list[dict[str, str]]], max_tokens: int) -> list[str]:
     return [group[0].text for group in policy.sample(prompts, 1, Sampling(temperature=0.0, max_tokens=max_tokens))]
-
-

@@ -27,19 +27,19 @@ from pmd_agent.box.tokenizer import END, START, train_tokenizer
 
 DRILL_MIX = {"pairs": 1.0}
 MIX = {  # shares of documents
-    "pairs": 0.03,
-    "drill": 0.05,
-    "arithmetic": 0.14,
-    "plain": 0.08,
-    "chat": 0.06,
-    "memory": 0.28,
-    "elimination": 0.10,
-    "contrast": 0.09,
+    "pairs": 0.02,
+    "drill": 0.03,
+    "arithmetic": 0.12,
+    "plain": 0.06,
+    "chat": 0.05,
+    "memory": 0.22,
+    "elimination": 0.14,
+    "contrast": 0.10,
     "postmortem": 0.05,
-    "abstract": 0.06,
-    "choice": 0.03,
+    "abstract": 0.13,
+    "choice": 0.04,
     "choice_memory": 0.01,
-    "choice_reflection": 0.01,
+    "choice_reflection": 0.02,
     "choice_abstraction": 0.01,
 }
 
@@ -69,7 +69,7 @@ class BoxRecipe:
     """The gate: the mix starts when the mean over the last 20 steps reaches it."""
     drill_steps: int = 1500
     """At most so many steps of drill."""
-    mix_steps: int = 1800
+    mix_steps: int = 1600
     decay: float = 0.4
     """The last share of the mix, over which the learning rate falls linearly to zero."""
     processes: int = 2
@@ -105,7 +105,9 @@ class Stream:
         learn = [flag for piece, (_, flag) in zip(encoded, pieces, strict=True) for _ in piece][: self.context]
         return ids, learn, document.kind
 
-    def step(self, mix: dict[str, float], tokens: int, micro: int, known: int) -> list[list[tuple[list[int], list[bool], str]]]:
+    def step(
+        self, mix: dict[str, float], tokens: int, micro: int, known: int
+    ) -> list[list[tuple[list[int], list[bool], str]]]:
         kinds, weights = list(mix), list(mix.values())
         found, total = [], 0
         while total < tokens:
@@ -183,7 +185,9 @@ def train(rank: int, recipe: BoxRecipe, out: str, port: int) -> None:
     step = 0
     known = 2
     while True:
-        if mix_start is None and (known >= 16 and sum(recent) / len(recent) >= recipe.drill_accuracy or step >= recipe.drill_steps):
+        if mix_start is None and (
+            (known >= 16 and sum(recent) / len(recent) >= recipe.drill_accuracy) or step >= recipe.drill_steps
+        ):
             mix_start = step
         if mix_start is not None and step - mix_start >= recipe.mix_steps:
             break

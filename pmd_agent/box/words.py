@@ -48,13 +48,17 @@ def _thing(rng: random.Random, scale: int = 1) -> str:
     """A formula, a SMILES-like string, a sequence, a systematic name or a number."""
     kind = rng.randrange(6)
     if kind == 0:
-        return "".join(f"{rng.choice(('C', 'H', 'N', 'O', 'La', 'Mn', 'Fe', 'Ni', 'S'))}{rng.randint(1, 30)}" for _ in range(4))
+        return "".join(
+            f"{rng.choice(('C', 'H', 'N', 'O', 'La', 'Mn', 'Fe', 'Ni', 'S'))}{rng.randint(1, 30)}" for _ in range(4)
+        )
     if kind == 1:
         return "".join(rng.choice(_SMILES) for _ in range(rng.randint(5, 25) * scale))
     if kind == 2:
         return "".join(rng.choice("ACDEFGHIKLMNPQRSTVWY") for _ in range(rng.randint(8, 40) * scale))
     if kind == 3:
-        parts = [f"{rng.randint(1, 9)},{rng.randint(1, 9)}-{rng.choice(WORDS)}" for _ in range(rng.randint(1, 4) * scale)]
+        parts = [
+            f"{rng.randint(1, 9)},{rng.randint(1, 9)}-{rng.choice(WORDS)}" for _ in range(rng.randint(1, 4) * scale)
+        ]
         return f"({rng.randint(1, 9)}{rng.choice('RSEZ')})-" + "-".join(parts)
     if kind == 4:
         return f"{rng.uniform(-5, 300):.{rng.randint(0, 8)}f} {rng.choice(('g/mol', 'meV/atom', 'eV', 'K', '%', 'mL'))}"
@@ -68,7 +72,9 @@ def _instructions(rng: random.Random, letters: str) -> str:
     answer = f"<answer>{spread.format(rng.choice(('...', 'X', letters[0])))}</answer>"
     lines = [
         rng.choice(("Given a question and options, select the right one.", "Pick the correct option.", _sentence(rng))),
-        rng.choice(("Use this format:", "Answer in the following form:", "Respond in the format below:", _sentence(rng))),
+        rng.choice(
+            ("Use this format:", "Answer in the following form:", "Respond in the format below:", _sentence(rng))
+        ),
         f"{reasoning}\n{answer}",
     ]
     if rng.random() < 0.6:
@@ -80,7 +86,7 @@ def _instructions(rng: random.Random, letters: str) -> str:
 
 def random_question(rng: random.Random, long: float = 0.08) -> tuple[str, str, str]:
     """(system message, question with lettered options, the letters). `long`: share of questions of up to 1,500 characters."""
-    letters = "ABCDE"[: rng.choice((2, 3, 4, 4, 4, 4, 5))]
+    letters = "ABCD"[: rng.choice((2, 2, 2, 3, 4, 4, 4, 4, 4, 4))]
     is_long = rng.random() < long
     text = " ".join(_sentence(rng) for _ in range(rng.randint(4, 40) if is_long else rng.randint(1, 3)))
     scale = rng.randint(1, 5) if is_long else 1

@@ -45,7 +45,9 @@ class Trainer:
         scale = min(1.0, (self.steps + 1) / max(1, settings.warmup))
         for group in self._optimiser.param_groups:
             group["lr"] = settings.lr * scale
-        torch.manual_seed(self.seed * 100_003 + self.steps)  # order and dropout: a resumed run draws what an unbroken one draws
+        torch.manual_seed(
+            self.seed * 100_003 + self.steps
+        )  # order and dropout: a resumed run draws what an unbroken one draws
         order = torch.randperm(len(examples)).tolist()
         sums = _Sums()
         norms = []

@@ -79,6 +79,8 @@ def _messages(request: Request) -> Messages:
     turns: Messages = []
     if request.system is not None:
         system: Any = request.system
-        turns.append({"role": "system", "content": system if isinstance(system, str) else "".join(p.text for p in system)})
+        turns.append(
+            {"role": "system", "content": system if isinstance(system, str) else "".join(p.text for p in system)}
+        )
     turns += [{"role": m.role, "content": m.text or ""} for m in request.messages]
     return turns

@@ -40,11 +40,15 @@ def generate_all(
     for i in order:
         width = len(requests[i].prompt_ids) + max(requests[j].sampling.max_tokens for j in [*batch, i])
         if batch and (len(batch) + 1) * width > batch_tokens:
-            answers |= zip(batch, generate(model, [requests[j] for j in batch], eos_ids=eos_ids, pad_id=pad_id), strict=True)
+            answers |= zip(
+                batch, generate(model, [requests[j] for j in batch], eos_ids=eos_ids, pad_id=pad_id), strict=True
+            )
             batch = []
         batch.append(i)
     if batch:
-        answers |= zip(batch, generate(model, [requests[j] for j in batch], eos_ids=eos_ids, pad_id=pad_id), strict=True)
+        answers |= zip(
+            batch, generate(model, [requests[j] for j in batch], eos_ids=eos_ids, pad_id=pad_id), strict=True
+        )
     return [answers[i] for i in range(len(requests))]
 
 
@@ -93,11 +97,15 @@ def generate(model: Any, requests: Sequence[Request], *, eos_ids: Collection[int
             live = [live[row] for row in going]
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], -1)
         position = mask.sum(-1, keepdim=True) - 1
-        out = model(input_ids=chosen[:, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True)
+        out = model(
+            input_ids=chosen[:, None], attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+        )
         logits = out.logits[:, -1]
 
 
-def _choose(logprobs: torch.Tensor, samplings: Sequence[Sampling], generators: Sequence[torch.Generator]) -> torch.Tensor:
+def _choose(
+    logprobs: torch.Tensor, samplings: Sequence[Sampling], generators: Sequence[torch.Generator]
+) -> torch.Tensor:
     """(B,) one token a row from (B, V) log-probabilities: greedy where the temperature is 0."""
     greedy = logprobs.argmax(-1)
     if all(s.temperature == 0 for s in samplings):
@@ -110,6 +118,8 @@ def _choose(logprobs: torch.Tensor, samplings: Sequence[Sampling], generators: S
         outside = ranked.cumsum(-1) - ranked >= column([s.top_p for s in samplings])[:, None]
         probs = probs.masked_fill(torch.zeros_like(outside).scatter(-1, order, outside), 0.0)
     # argmax of p / Exponential(1) is a draw from p; each row has its own noise, from its own seed.
-    noise = torch.stack([torch.empty_like(row).exponential_(generator=g) for row, g in zip(probs, generators, strict=True)])
+    noise = torch.stack(
+        [torch.empty_like(row).exponential_(generator=g) for row, g in zip(probs, generators, strict=True)]
+    )
     drawn = (probs / noise).argmax(-1)
     return torch.where(column([s.temperature for s in samplings]) == 0, greedy, drawn)

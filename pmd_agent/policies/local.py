@@ -55,7 +55,15 @@ class LocalPolicy:
 
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
         jobs = [
-            (prompt, Sampling(sampling.temperature, sampling.top_p, sampling.max_tokens, (sampling.seed * 1_000_003 + p * 1009 + g) % SEEDS))
+            (
+                prompt,
+                Sampling(
+                    sampling.temperature,
+                    sampling.top_p,
+                    sampling.max_tokens,
+                    (sampling.seed * 1_000_003 + p * 1009 + g) % SEEDS,
+                ),
+            )
             for p, prompt in enumerate(prompts_P)
             for g in range(n)
         ]
@@ -66,9 +74,18 @@ class LocalPolicy:
         import dspy
 
         engine = BatchingEngine(
-            self._answer, model_name=self.name, sampling=Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed)
+            self._answer,
+            model_name=self.name,
+            sampling=Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed),
         )
-        return dspy.LM(f"local/{self.name}@{self.version}", engine=engine, cache=False, temperature=temperature, max_tokens=max_tokens, num_retries=0)
+        return dspy.LM(
+            f"local/{self.name}@{self.version}",
+            engine=engine,
+            cache=False,
+            temperature=temperature,
+            max_tokens=max_tokens,
+            num_retries=0,
+        )
 
     def load(self, adapter: Path | None, version: int) -> None:
         if self._reload is not None:
@@ -92,7 +109,10 @@ class LocalPolicy:
                     "Lower rollout.max_prompt_tokens, memory.max_tokens or pipeline.attempt_chars.",
                 )
             requests.append(
-                Request(encoded[key], Sampling(sampling.temperature, sampling.top_p, min(sampling.max_tokens, room), sampling.seed))
+                Request(
+                    encoded[key],
+                    Sampling(sampling.temperature, sampling.top_p, min(sampling.max_tokens, room), sampling.seed),
+                )
             )
         was_training = self.model.training
         self.model.eval()

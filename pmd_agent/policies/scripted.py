@@ -33,7 +33,10 @@ class ScriptedPolicy:
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
         self.prompts += prompts_P
         texts = iter(range(len(prompts_P) * n))
-        return [[self._completion(prompt, self.answers[next(texts) % len(self.answers)]) for _ in range(n)] for prompt in prompts_P]
+        return [
+            [self._completion(prompt, self.answers[next(texts) % len(self.answers)]) for _ in range(n)]
+            for prompt in prompts_P
+        ]
 
     def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
         import dspy
@@ -45,7 +48,9 @@ class ScriptedPolicy:
             model_name="scripted",
             sampling=Sampling(temperature, 1.0, max_tokens, seed),
         )
-        return dspy.LM("scripted/policy", engine=engine, cache=False, temperature=temperature, max_tokens=max_tokens, num_retries=0)
+        return dspy.LM(
+            "scripted/policy", engine=engine, cache=False, temperature=temperature, max_tokens=max_tokens, num_retries=0
+        )
 
     def load(self, adapter: Path | None, version: int) -> None:
         self.version = version

@@ -97,7 +97,10 @@ class World:
     @classmethod
     def create(cls, seed: int, *, operators: int = 16, domains: int = 4) -> World:
         if not 1 <= domains <= operators:
-            raise ProblemError(f"{operators} operators cannot fill {domains} domains.", "Lower problems.domains, or raise problems.operators.")
+            raise ProblemError(
+                f"{operators} operators cannot fill {domains} domains.",
+                "Lower problems.domains, or raise problems.operators.",
+            )
         rng = random.Random(f"world/{seed}")
         chosen = rng.sample(OPERATORS, operators)
         names = rng.sample(DOMAINS, domains)

@@ -131,9 +131,7 @@ def test_over_budget_the_least_useful_goes_first_and_the_problem_never() -> None
 
 
 def test_the_longest_list_is_shortened_first() -> None:
-    found = TeacherContext(
-        TASK, behaviors=tuple(behavior(f"B{i}") for i in range(3)), lessons=(insight("L0"),)
-    )
+    found = TeacherContext(TASK, behaviors=tuple(behavior(f"B{i}") for i in range(3)), lessons=(insight("L0"),))
     text = read(found, max_tokens=len(read(found)) - 1)
     assert "B2" not in text and "B1" in text and "L0" in text
 
@@ -144,7 +142,9 @@ def test_nothing_is_dropped_that_fits_exactly() -> None:
 
 
 def test_the_budget_is_counted_by_the_callers_tokeniser() -> None:
-    words = lambda text: len(text.split())  # noqa: E731
+    def words(text: str) -> int:
+        return len(text.split())
+
     text = read(context(), max_tokens=words(read(context())) - 1, count=words)
     assert FEEDBACK not in text and "- L2" in text
 
@@ -190,7 +190,9 @@ def test_an_ordinary_text_is_left_alone() -> None:
 
 
 def test_memories_lie_on_one_line_each_and_only_once() -> None:
-    found = TeacherContext(TASK, strategies=(insight("Use  zog\nmax."), insight("Use zog max."), insight("Use zog add.")))
+    found = TeacherContext(
+        TASK, strategies=(insight("Use  zog\nmax."), insight("Use zog max."), insight("Use zog add."))
+    )
     assert f"{STRATEGIES}\n- Use zog max.\n- Use zog add.\n\n" in read(found)
 
 

@@ -1,0 +1,29 @@
+"""pmd doctor [RECIPE]"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="[RECIPE]", help="Look at what this recipe needs as well.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="As for `pmd run`.")] = None,
+) -> None:
+    """Say what this machine can do, and what to type to mend each gap."""
+    from pmd_agent.console import Console
+    from pmd_agent.doctor import examine
+    from pmd_agent.recipe import load_recipe
+
+    checks = examine(load_recipe(recipe, overrides or []) if recipe is not None else None)
+    console = Console()
+    console.table(["check", "", "found"], [[c.name, c.state, c.found] for c in checks])
+    to_mend = [c for c in checks if c.mend]
+    if to_mend:
+        console.info("")
+    for check in to_mend:
+        console.info(f"{check.name}: {check.mend}")

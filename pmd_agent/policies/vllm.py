@@ -1,0 +1,316 @@
+"""The policy on a vLLM server: prompts go as token ids, completions come back as ids with log-probabilities.
+
+Every version of the weights is an adapter under a name that no other ever had: reloading under an old name would be
+answered from the prefix cache of the old weights. Rollouts carry the version that the server says it served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pmd_agent.errors import PolicyError
+from pmd_agent.policies.base import Messages
+from pmd_agent.policies.vllm_client import Lost, NotServed, VllmClient
+from pmd_agent.policies.vllm_server import Server
+from pmd_agent.types import Completion, Sampling
+
+if TYPE_CHECKING:
+    import dspy
+
+SEEDS = 2**48
+TRIES = 6
+"""Of one request, as long as the server itself is well."""
+BACKOFF_SECONDS = 0.5
+"""Before the second try; doubled before each further one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What answers."""
+
+    name: str
+    """Empty: the base, under whatever name the server has for it."""
+    adapter: Path | None
+    version: int
+
+
+class VllmPolicy:
+    """Samples from a vLLM server and restores what was lost with it; one that is pmd's own is started by `load`."""
+
+    shares_weights = False
+
+    def __init__(
+        self,
+        server: Server,
+        tokenizer: Any,
+        *,
+        context: int,
+        eos_ids: Sequence[int],
+        thinking: bool = False,
+        in_flight: int = 128,
+        timeout: float = 3600.0,
+        sleep: bool = False,
+    ) -> None:
+        """`context`: tokens of a prompt and its completion. `in_flight`: requests (of n samples each) at one time.
+
+        `timeout`: seconds that one request may take. `sleep`: let the server sleep while `resting`.
+        """
+        self.server, self.tokenizer, self.context = server, tokenizer, context
+        self.version = 0
+        self.thinking, self.timeout = thinking, timeout
+        self._eos_ids, self._in_flight, self._sleeps = sorted(set(eos_ids)), in_flight, sleep
+        self._client = VllmClient(connections=in_flight, timeout=timeout)
+        self._served = _Served("", None, 0)
+        self._base_name = ""
+        self._loaded_in = 0  # server.starts when what is served was loaded
+        self._asleep_in = 0  # server.starts when it was put to sleep; 0: it is awake
+        self._lock = threading.RLock()
+
+    # ---- the protocol
+
+    def encode(self, messages: Messages) -> list[int]:
+        """The prompt as token ids, chat template applied."""
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, enable_thinking=self.thinking
+        )
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
+        """n completions of each prompt. What a dead server leaves unanswered is asked again, and nothing else."""
+        encoded: dict[str, tuple[int, ...]] = {}
+        prompts = []
+        for messages in prompts_P:
+            key = repr(messages)
+            if key not in encoded:
+                encoded[key] = tuple(self.encode(messages))
+            prompts.append(encoded[key])
+        bodies = [self.body(ids, n, sampling, number) for number, ids in enumerate(prompts)]
+        seen = self.ready()
+        answers = self._client.run(self._ask_all(bodies, seen))
+        self.server.worked()
+        return [self._completions(ids, n, a) for ids, a in zip(prompts, answers, strict=True)]
+
+    def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
+        """A DSPy language model on the same server and adapter, through litellm, answers held to their JSON schema."""
+        from pmd_agent.policies.vllm_lm import program_lm
+
+        self.ready()
+        return program_lm(self, temperature=temperature, max_tokens=max_tokens, seed=seed)
+
+    def load(self, adapter: Path | None, version: int) -> None:
+        """Answer from this adapter (None: the base) from now on; the one before is unloaded. Starts the server."""
+        if adapter is not None and not (adapter / "adapter_config.json").is_file():
+            raise PolicyError(
+                f"{adapter} holds no adapter (adapter_config.json is missing).", "Give a run's adapter/ folder."
+            )
+        name = "" if adapter is None else f"pmd-v{version:06d}-{secrets.token_hex(3)}"
+        with self._lock:
+            before, self._served = self._served, _Served(name, adapter, version)
+            self._loaded_in, had = 0, self._loaded_in
+            try:
+                seen = self.ready()
+            except PolicyError:
+                self._served = before
+                raise
+            self.version = version
+            if before.name and had == seen:
+                with suppress(Lost, NotServed):  # then it is gone already
+                    self._client.run(self._client.unload_adapter(before.name))
+
+    def close(self) -> None:
+        """End the server, where it is pmd's own; take the adapter out of one that is not."""
+        with self._lock:
+            if self._served.name and self._loaded_in and self.server.address:
+                with suppress(Lost, NotServed, PolicyError):
+                    self._client.run(self._client.unload_adapter(self._served.name))
+            self._loaded_in = 0
+            self.server.stop()
+            self._client.close()
+
+    # ---- sleep mode
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Within: the GPU's memory is free for training, where policy.sleep is set and the server can."""
+        self.sleep()
+        try:
+            yield
+        finally:
+            self.wake()
+
+    def sleep(self) -> bool:
+        """Free the GPU's memory; True where the server could. The next `wake`, `load` or `sample` ends it."""
+        with self._lock:
+            if self._sleeps and not self._asleep_in and self._loaded_in:
+                try:
+                    self._client.run(self._client.sleep())
+                    self._asleep_in = self._loaded_in
+                except NotServed:  # a server without sleep mode
+                    self._sleeps = False
+                except Lost:  # a dead server frees its memory as well
+                    return False
+            return bool(self._asleep_in)
+
+    def wake(self) -> None:
+        """Serve again."""
+        with self._lock:
+            if self._asleep_in:
+                self.ready()
+
+    # ---- what the server has to have
+
+    @property
+    def model_name(self) -> str:
+        """The name by which the server knows what answers now."""
+        return self._served.name or self._base_name
+
+    def ready(self) -> int:
+        """Returns the server's `starts` when it is up, awake, and serves what was loaded last. Raises PolicyError."""
+        with self._lock:
+            for tries in range(TRIES):
+                seen = self.server.ensure()
+                self._client.connect(self.server.address, self.server.key)
+                try:
+                    if self._asleep_in == seen:
+                        self._client.run(self._client.wake())
+                    self._asleep_in = 0
+                    if self._loaded_in != seen:
+                        self._client.run(self._serve())
+                        self._loaded_in = seen
+                    return seen
+                except Lost as error:
+                    lost = error
+                except NotServed as error:
+                    raise PolicyError(
+                        f"The vLLM server cannot load an adapter: {error}", "Start it with --enable-lora."
+                    ) from None
+                self.server.recover(seen)
+                self._client.run(asyncio.sleep(BACKOFF_SECONDS * 2**tries))
+            raise PolicyError(f"The vLLM server takes no adapter: {lost}", "Its log says why.")
+
+    def recover(self, seen: int) -> int:
+        """After a request was lost, or its model not found, while `starts` was `seen`: all is as it was before."""
+        with self._lock:
+            self.server.recover(seen)
+            return self.ready()
+
+    def not_served(self, seen: int) -> int:
+        """After the server said that it does not know the adapter: load it again."""
+        with self._lock:
+            if self._loaded_in == seen:
+                self._loaded_in = 0
+            return self.ready()
+
+    async def _serve(self) -> None:
+        models = await self._client.models()
+        base = next((m for m in models if not m.get("parent")), models[0])
+        self._base_name = str(base["id"])
+        room = base.get("max_model_len")
+        if room is not None and room < self.context:
+            raise PolicyError(
+                f"The vLLM server reads {room} tokens in all, and the run counts on {self.context}.",
+                f"Set policy.max_model_len={room}, or start the server with --max-model-len {self.context}.",
+            )
+        served = self._served
+        if served.adapter is not None and served.name not in (m["id"] for m in models):
+            await self._client.load_adapter(served.name, served.adapter)
+
+    # ---- a batch
+
+    def body(self, prompt_ids: Sequence[int], n: int, sampling: Sampling, number: int) -> dict[str, Any]:
+        """The request for prompt number `number` of a batch; all that a server may have defaults for is said."""
+        room = self.context - len(prompt_ids)
+        if room < 1:
+            raise PolicyError(
+                f"A prompt has {len(prompt_ids)} tokens, and the policy reads {self.context} in all.",
+                "Lower rollout.max_prompt_tokens, memory.max_tokens or pipeline.attempt_chars.",
+            )
+        greedy = sampling.temperature == 0
+        return {
+            "prompt": list(prompt_ids),
+            "n": 1 if greedy else n,
+            "temperature": sampling.temperature,
+            "top_p": 1.0 if greedy else sampling.top_p,
+            "top_k": 0,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "max_tokens": min(sampling.max_tokens, room),
+            "seed": (sampling.seed * 1_000_003 + number * 1009)
+            % SEEDS,  # sample g has this + g, as with the local policy
+            "stop_token_ids": self._eos_ids,
+            "logprobs": 0,
+            "return_token_ids": True,
+            "add_special_tokens": False,
+        }
+
+    async def _ask_all(self, bodies: Sequence[dict[str, Any]], seen: int) -> list[dict[str, Any]]:
+        """The answers in order, at most `in_flight` under way. The first error that is final ends them all."""
+        places = asyncio.Semaphore(self._in_flight)
+
+        async def one(body: dict[str, Any]) -> dict[str, Any]:
+            async with places:
+                return await self._ask(body, seen)
+
+        tasks = [asyncio.ensure_future(one(body)) for body in bodies]
+        try:
+            return await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def _ask(self, body: dict[str, Any], seen: int) -> dict[str, Any]:
+        for tries in range(TRIES):
+            try:
+                answer: dict[str, Any] = await self._client.post("/v1/completions", body | {"model": self.model_name})
+                return answer
+            except Lost as error:
+                lost: Exception = error
+                now = await asyncio.to_thread(self.recover, seen)
+            except NotServed as error:
+                lost = error
+                now = await asyncio.to_thread(self.not_served, seen)
+            if now == seen:
+                await asyncio.sleep(BACKOFF_SECONDS * 2**tries)
+            seen = now
+        raise PolicyError(f"The vLLM server does not answer a request after {TRIES} tries: {lost}", "Its log says why.")
+
+    def _completions(self, prompt_ids: tuple[int, ...], n: int, answer: dict[str, Any]) -> list[Completion]:
+        served = self._served
+        if answer.get("model") != self.model_name:
+            raise PolicyError(
+                f"The vLLM server answered from {answer.get('model')!r}, and {self.model_name!r} was asked.",
+                "Let nothing else stand between pmd and the server.",
+            )
+        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+        completions = [self._completion(prompt_ids, choice, served.version) for choice in choices]
+        if len(completions) == 1:
+            return completions * n
+        if len(completions) != n:
+            raise PolicyError(f"The vLLM server sent {len(completions)} samples, and {n} were asked.")
+        return completions
+
+    def _completion(self, prompt_ids: tuple[int, ...], choice: dict[str, Any], version: int) -> Completion:
+        ids = choice.get("token_ids")
+        logprobs = (choice.get("logprobs") or {}).get("token_logprobs")
+        if ids is None or logprobs is None or len(ids) != len(logprobs):
+            raise PolicyError("The vLLM server sends no token ids with log-probabilities.", "Use vLLM 0.11 or newer.")
+        return Completion(
+            prompt_ids=prompt_ids,
+            completion_ids=tuple(ids),
+            logprobs=tuple(map(float, logprobs)),
+            text=self.tokenizer.decode(ids, skip_special_tokens=True),
+            finish_reason="stop" if choice["finish_reason"] == "stop" else "length",
+            policy_version=version,
+        )

@@ -1,0 +1,99 @@
+"""pmd memory on a small real memory."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.recipe import Recipe
+from pmd_agent.run_dir import RunDir
+from pmd_agent.types import Behavior, Experience, Insight
+
+Pmd = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def attempt(number: int, *, correct: bool) -> Experience:
+    text = f"attempt {number}\n" + ("count the ring atoms " * (60 if number == 0 else 1))
+    feedback = "" if correct else "The answer is wrong."
+    return Experience(f"3/p1/{number}", "p1", text, float(correct), correct, feedback, "B", 3, 3)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run that remembers two attempts, an insight and two behaviors, one of them retired."""
+    path = RunDir.create(Recipe(name="one", runs=tmp_path / "runs")).path
+    insight = Insight("3/p1/s0", "p1", "strategy", "Count ring atoms first.", 0.5, ("3/p1/0", "3/p1/1", "2/p1/0"), 3, 3)
+    old = Behavior("3/b0", "behavior_old", "An old rule about \x1b[2Jscreens.", "c0", 1, ("3/p1/s0",), 3, 3)
+    new = Behavior(
+        "9/b0", "behavior_count_rings", "Check ring structures before counting.", "c0", 4, ("3/p1/s0",), 9, 9
+    )
+    with Memory.open(path / "memory", HashingEmbedder(64)) as memory:
+        memory.add_experiences([attempt(0, correct=True), attempt(1, correct=False)])
+        memory.rewrite_insights("p1", [insight])
+        memory.replace_behaviors([old], 3)
+        memory.replace_behaviors([new], 9)
+    return path
+
+
+def test_list(run: Path, pmd: Pmd) -> None:
+    lines = pmd("memory", "list", "one").stdout.splitlines()
+    assert [line for line in lines if line.endswith(("1", "2")) and ":" in line] == [
+        "behavior: 1", "insight: 1", "experience: 2"
+    ]  # fmt: skip
+    text = "\n".join(lines)
+    assert "behavior_count_rings (4 problems)" in text and "p1 strategy" in text and "p1 wrong" in text
+    assert "behavior_old" not in text
+    assert max(map(len, lines)) < 260
+
+
+def test_list_one_tier_and_a_limit(run: Path, pmd: Pmd) -> None:
+    lines = pmd("memory", "list", str(run), "--tier", "experience", "--limit", "1").stdout.splitlines()
+    assert lines[0] == "experience: 2, the newest 1" and len(lines) == 3
+
+
+def test_show_goes_down_to_the_attempts(run: Path, pmd: Pmd) -> None:
+    text = pmd("memory", "show", "one", "9/b0").stdout
+    assert text.startswith("behavior id 9/b0 · step 9 · policy version 9 · name behavior_count_rings")
+    assert "\n    insight id 3/p1/s0" in text and "confidence 0.5" in text
+    assert "\n        experience id 3/p1/0" in text and "rollout in rollouts/step-000003.jsonl" in text
+    assert 'feedback "The answer is wrong."' in text
+    assert "1 more that are no longer stored" in text
+    assert text.index("3/p1/0") < text.index("3/p1/1")
+    assert "count the ring atoms " * 60 not in text
+    assert "count the ring atoms " * 59 in pmd("memory", "show", "one", "3/p1/0").stdout
+
+
+def test_show_what_was_retired_and_what_could_steer_the_terminal(run: Path, pmd: Pmd) -> None:
+    text = pmd("memory", "show", "one", "3/b0").stdout
+    assert "retired at step 9" in text and "\x1b" not in text and "\\x1b[2J" in text
+
+
+def test_show_what_is_not_there(run: Path, pmd: Pmd) -> None:
+    done = pmd("memory", "show", "one", "9/b1", code=2)
+    assert "remembers nothing of the id 9/b1" in done.stderr and "Did you mean 9/b0" in done.stderr
+
+
+def test_search(run: Path, pmd: Pmd) -> None:
+    lines = pmd("memory", "search", "one", "ring structures before counting").stdout.splitlines()
+    assert lines[0].split()[:3] == ["similarity", "tier", "id"]
+    assert "9/b0" in lines[1] and len(lines) >= 3
+    lines = pmd("memory", "search", "one", "ring atoms", "--tier", "insight", "-k", "1").stdout.splitlines()
+    assert len(lines) == 2 and "3/p1/s0" in lines[1]
+    assert pmd("memory", "search", "one", "zzz qqq", "--tier", "behavior").stdout == "nothing is like it\n"
+
+
+def test_a_running_owner_is_named(run: Path, pmd: Pmd) -> None:
+    with Memory.open(run / "memory", HashingEmbedder(64)):
+        done = pmd("memory", "list", "one", code=2)
+    assert "in use by process" in done.stderr and "copy the folder" in done.stderr
+
+
+def test_reading_changes_nothing(run: Path, pmd: Pmd) -> None:
+    before = pmd("memory", "list", "one").stdout
+    pmd("memory", "search", "one", "rings")
+    pmd("memory", "show", "one", "9/b0")
+    assert pmd("memory", "list", "one").stdout == before

@@ -1,0 +1,126 @@
+"""Exports: plain peft and transformers answer as the run's policy did, in other processes and places."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pmd_agent import export as module
+from pmd_agent.errors import RunError
+from pmd_agent.export import export_run
+from pmd_agent.recipe import parse_recipe
+from pmd_agent.run_dir import RunDir
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, load_student: Callable[..., Any]) -> Callable[..., RunDir]:
+    """make_run("box" or a folder): a run with an adapter of random weights."""
+
+    def make(model: str, **policy: str) -> RunDir:
+        section = {"type": "local", "model": model, **policy}
+        run = RunDir.create(parse_recipe({"name": "one", "runs": str(tmp_path / "runs"), "policy": section}))
+        student = load_student()
+        student.save_pretrained(str(run.path / "saved"), selected_adapters=["student"])
+        (run.path / "saved" / "student").rename(run.adapter_path)
+        return run
+
+    return make
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(torch.arange(5, 25)[None]).logits.float()
+
+
+def test_an_adapter_answers_as_the_policy_did(
+    make_run: Callable[..., RunDir], load_student: Callable[..., Any], tiny_folder: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = export_run(make_run(str(tiny_folder)), tmp_path / "out")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny_folder.resolve())
+    base = AutoModelForCausalLM.from_pretrained(config["base_model_name_or_path"])
+    before = logits(base)
+    found = logits(PeftModel.from_pretrained(base, str(folder)).eval())
+    assert torch.allclose(found, logits(load_student()), atol=1e-5) and not torch.allclose(found, before, atol=1e-2)
+    assert AutoTokenizer.from_pretrained(folder).chat_template
+    assert {p.name for p in tmp_path.iterdir()} == {"runs", "out"}
+
+
+def test_whole_weights_answer_as_the_policy_did(
+    make_run: Callable[..., RunDir], load_student: Callable[..., Any], tiny_folder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = export_run(make_run(str(tiny_folder), dtype="float32"), tmp_path / "out", merge=True)
+    assert not (folder / "adapter_config.json").exists()
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert torch.allclose(logits(model), logits(load_student()), atol=1e-4)
+    assert model.generation_config.eos_token_id == AutoTokenizer.from_pretrained(folder).eos_token_id
+    assert "float32" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_the_box_travels_with_its_adapter(
+    merge: bool,
+    make_run: Callable[..., RunDir],
+    load_student: Callable[..., Any],
+    tiny_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pmd_agent.weights.box_path", lambda: tiny_folder)
+    monkeypatch.setattr(module, "box_path", lambda: tiny_folder)
+    run = make_run("box", dtype="float32")
+    folder = export_run(run, tmp_path / "box one", merge=merge)
+    moved = folder.rename(tmp_path / "moved")
+    readme = (moved / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0].replace('"box one"', repr(str(moved)))
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    assert torch.allclose(logits(scope["model"].eval()), logits(load_student()), atol=1e-4)
+    assert scope["tokenizer"].chat_template
+    assert str(tiny_folder) not in "".join(p.read_text() for p in moved.glob("*.json"))
+
+
+def test_what_cannot_be_exported(make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path) -> None:
+    run = make_run(str(tiny_folder))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("mine")
+    for taken in (tmp_path / "taken", tmp_path / "taken" / "file"):
+        with pytest.raises(RunError, match="nothing is overwritten"):
+            export_run(run, taken)
+    assert (tmp_path / "taken" / "file").read_text() == "mine"
+    (run.adapter_path / "adapter_config.json").unlink()
+    with pytest.raises(RunError, match="no adapter") as caught:
+        export_run(run, tmp_path / "out")
+    assert "--resume" in caught.value.hint and not (tmp_path / "out").exists()
+    recipe = parse_recipe({"name": "two", "runs": str(tmp_path / "runs"), "policy": {"type": "scripted"}})
+    with pytest.raises(RunError, match="scripted policy"):
+        export_run(RunDir.create(recipe), tmp_path / "out")
+
+
+def test_an_export_that_fails_leaves_nothing(
+    make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(str(tiny_folder))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_write_readme", full)
+    with pytest.raises(RunError, match="No space left"):
+        export_run(run, tmp_path / "deep" / "out")
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_an_empty_folder_is_free(make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert (export_run(make_run(str(tiny_folder)), tmp_path / "out") / "README.md").is_file()

@@ -1,0 +1,181 @@
+"""The stages with a scripted policy: what enters memory and the loss, and what the recipe switches off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pmd_agent.errors import RunError
+from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.pipelines import Generaliser, Reflector
+from pmd_agent.policies.scripted import ScriptedPolicy
+from pmd_agent.recipe import Recipe, parse_recipe
+from pmd_agent.stages import (
+    Metrics,
+    Parts,
+    attempt,
+    distil,
+    evaluate,
+    generalise,
+    recall,
+    reflect,
+    remember,
+    seed_for,
+    sync,
+    verify,
+)  # fmt: skip
+from pmd_agent.types import Problem, Verdict
+
+PROBLEMS = (Problem("p/0", "2 + 2?", "4"), Problem("p/1", "2 + 3?", "5"))
+INSIGHTS = json.dumps({"strategies": ["Add them."], "lessons": ["Never guess."], "behaviors": ["sums: Add them."]})
+
+
+class Checker:
+    """Right where the text is the answer; cannot check the text "?"."""
+
+    def verify(self, problem: Problem, text: str) -> Verdict:
+        if text == "?":
+            raise RuntimeError("the checker fell over")
+        right = text == problem.answer
+        return Verdict(float(right), right, "" if right else f"{text} is not correct.", text)
+
+
+@dataclass
+class Recorder:
+    """Stands for the trainer: keeps what it is given."""
+
+    examples: list[Any]
+
+    def step(self, examples: list[Any]) -> dict[str, float]:
+        self.examples = list(examples)
+        return {"loss": 0.5}
+
+
+def make(store: Memory, answers: list[str], trainer: Any = None, **settings: Any) -> Parts:
+    recipe: Recipe = parse_recipe(
+        {
+            "policy": {"type": "scripted"},
+            "rollout": {"problems": 2, "samples": 2},
+            "pipeline": {"every": 2, "cluster_size": 2},
+            **settings,
+        }
+    )
+    return Parts(
+        recipe=recipe, steps=4, train=PROBLEMS, validation=(), test=PROBLEMS, policy=ScriptedPolicy(answers, INSIGHTS), verifier=Checker(),
+        memory=store, embedder=HashingEmbedder(), clusters={"cluster-000": ["p/0", "p/1"]}, reflector=Reflector(), generaliser=Generaliser(),
+        trainer=trainer, context=10_000,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def memory() -> Iterator[Memory]:
+    with Memory.ephemeral(HashingEmbedder()) as opened:
+        yield opened
+
+
+def step(parts: Parts, number: int = 0) -> Metrics:
+    m = Metrics(number)
+    rollouts = attempt(parts, m, PROBLEMS)
+    verdicts = verify(parts, m, PROBLEMS, rollouts)
+    experiences = remember(parts, m, rollouts, verdicts)
+    reflect(parts, m, PROBLEMS, experiences)
+    generalise(parts, m)
+    distil(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, experiences))
+    return m
+
+
+def test_unchecked_rollouts_enter_nothing(memory: Memory) -> None:
+    trainer = Recorder([])
+    m = step(make(memory, ["4", "?", "7", "5"], trainer))
+    assert m.values["unchecked"] == 1 and m.values["reward"] == pytest.approx(2 / 3)
+    assert sorted(e.id for e in memory.list("experience")) == ["0/p/0/0", "0/p/1/0", "0/p/1/1"]
+    assert len(trainer.examples) == 3
+
+
+def test_nothing_checked_stops_the_run_with_the_reason(memory: Memory) -> None:
+    with pytest.raises(RunError, match="fell over"):
+        step(make(memory, ["?"]))
+
+
+def test_all_failed_groups_get_lessons_only(memory: Memory) -> None:
+    step(make(memory, ["4", "9", "8", "9"]))
+    assert {i.text for i in memory.insights("p/0")} == {"Add them.", "Never guess."}
+    assert {i.text for i in memory.insights("p/1")} == {"Never guess."}
+    assert [i.confidence for i in memory.insights("p/0")] == [0.5, 0.5]
+
+
+def test_behaviors_come_every_k_steps_and_cite_the_insights_that_say_so(memory: Memory) -> None:
+    parts = make(memory, ["4", "9", "5", "9"])
+    assert "behaviors" not in step(parts, 0).values and not memory.behaviors()
+    assert step(parts, 1).values["behaviors"] == 1
+    (behavior,) = memory.behaviors()
+    assert behavior.name == "behavior_sums" and behavior.support == 2
+    assert {i.text for i in memory.sources_of(behavior)} == {"Add them."}
+
+
+def test_the_teacher_reads_memory_and_the_student_never_does(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(memory, ["4", "9", "5", "9"], trainer)
+    step(parts, 0)
+    step(parts, 1)
+    for example in trainer.examples:
+        student, teacher = bytes(example.student_prompt_ids).decode(), bytes(example.teacher_prompt_ids).decode()
+        assert "Add them." in teacher and teacher.endswith(student)
+        assert "Add them." not in student and "Never guess." not in student
+    assert all("Add them." not in p[-1]["content"] for p in parts.policy.prompts)  # type: ignore[attr-defined]
+
+
+def test_a_rollout_is_never_its_own_demonstration() -> None:
+    trainer = Recorder([])
+    with Memory.ephemeral(HashingEmbedder(), tiers=()) as nothing:
+        m = step(make(nothing, ["4", "9", "8", "8"], trainer, memory={"tiers": []}))
+    # Only p/0's failure has a sibling that succeeded; the success itself has none, the failures have feedback.
+    taught = {(bytes(e.completion_ids).decode(), e.correct) for e in trainer.examples}
+    assert taught == {("9", False), ("8", False)} and m.values["context_fraction"] == 0.75
+
+
+def test_frozen_memory_takes_nothing_in(memory: Memory) -> None:
+    parts = make(memory, ["4", "9", "5", "9"], memory={"freeze_after": 1})
+    step(parts, 0)
+    before = memory.counts()
+    step(parts, 1)
+    assert memory.counts() == before and before["experience"] == 4
+
+
+def test_a_context_without_room_is_skipped_and_counted(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(memory, ["4", "9", "5", "9"], trainer)
+    parts.context = 3
+    m = step(parts)
+    assert trainer.examples == [] and m.values["context_too_long"] == 4
+
+
+def test_evaluation_with_memory_shows_it_and_draws_the_same_seed(memory: Memory) -> None:
+    parts = make(memory, ["4", "9", "5", "9"])
+    step(parts)
+    parts.policy.prompts.clear()  # type: ignore[attr-defined]
+    evaluate(parts, Metrics(-1), PROBLEMS, True)
+    evaluate(parts, Metrics(-1), PROBLEMS, False)
+    shown, plain = parts.policy.prompts[:2], parts.policy.prompts[2:]  # type: ignore[attr-defined]
+    assert all("Add them." in p[-1]["content"] for p in shown)
+    assert [p[-1]["content"] for p in plain] == [p.prompt for p in PROBLEMS]
+
+
+def test_a_frozen_policy_keeps_its_version(memory: Memory, tmp_path: Any) -> None:
+    parts = make(memory, ["4"])
+    sync(parts, Metrics(5), tmp_path)
+    assert parts.policy.version == 0
+    parts.trainer = Recorder([])  # type: ignore[assignment]
+    sync(parts, Metrics(5), tmp_path)
+    assert parts.policy.version == 6
+
+
+def test_seeds_differ_by_step_and_purpose() -> None:
+    recipe = Recipe()
+    seeds = {seed_for(recipe, step, purpose) for step in range(50) for purpose in range(4)}
+    assert len(seeds) == 200
+    assert seed_for(recipe, 3, 1) == seed_for(Recipe(), 3, 1)
