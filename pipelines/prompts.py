@@ -16,7 +16,8 @@ def choose_attempts(experiences: Sequence[Experience], limit: int) -> list[Exper
     Where one side is short the other takes its places. Correct ones best first, failed ones worst first.
     """
     seen: set[str] = set()
-    correct, failed = [], []
+    correct: list[Experience] = []
+    failed: list[Experience] = []
     for experience in sorted(experiences, key=lambda e: -e.reward):
         key = " ".join(experience.text.split())
         if key not in seen:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import dspy
@@ -44,7 +45,7 @@ def reflect_all(
     jobs = [
         (i, problem, group) for i, (problem, group) in enumerate(zip(problems_P, experiences_PG, strict=True)) if group
     ]
-    answers = _run(lm, [lambda p=p, g=g: reflector(problem=p, experiences=g) for _, p, g in jobs])
+    answers = _run(lm, [partial(reflector, problem=p, experiences=g) for _, p, g in jobs])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     insights_P: list[list[Insight]] = [[] for _ in problems_P]
     for (i, problem, group), answer in zip(jobs, answers, strict=True):
@@ -94,7 +95,7 @@ def generalise_all(
     support. Where clusters give one name different rules, the one with more support is kept.
     """
     jobs = [(name, insights) for name, insights in clusters if insights]
-    answers = _run(lm, [lambda i=i: generaliser(insights=i) for _, i in jobs])
+    answers = _run(lm, [partial(generaliser, insights=i) for _, i in jobs])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     best: dict[str, Behavior] = {}
     for (cluster, insights), answer in zip(jobs, answers, strict=True):

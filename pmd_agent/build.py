@@ -30,6 +30,8 @@ from pmd_agent.types import Problem
 from pmd_agent.verifiers import build_verifier
 
 if TYPE_CHECKING:
+    import dspy
+
     from pmd_agent.distillation.trainer import Trainer
 
 
@@ -42,10 +44,23 @@ class ProblemSets:
     """Rows that did not fit, with their reasons."""
 
 
-def start(recipe: Recipe, *, resume: bool, console: Console) -> Path:
-    """Run the recipe, from its start or its last commit, and return the run's folder. Raises PMDError."""
+def start(
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    console: Console | None = None,
+    reflector: dspy.Module | None = None,
+    generaliser: dspy.Module | None = None,
+) -> Path:
+    """Run the recipe, from its start or its last commit, and return the run's folder. Raises PMDError.
+
+    `reflector` and `generaliser` take the place of those that the recipe names; the run's record names their classes.
+    """
+    console = console or Console()
+    recipe = _naming(recipe, reflector=reflector, generaliser=generaliser)
     problems = load_problems(recipe)
-    open_parts = _prepare(recipe, problems, console)  # whatever can be wrong is found before a folder is made
+    open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser)
+    # Whatever can be wrong has been found before a folder is made.
     run = RunDir.resume(recipe) if resume else RunDir.create(recipe)
     console.attach(run.log_path)
     if run.finished:
@@ -124,15 +139,28 @@ def load_problems(recipe: Recipe) -> ProblemSets:
     return ProblemSets(train, validation, split.test, split.skipped)
 
 
+def _naming(recipe: Recipe, **programs: dspy.Module | None) -> Recipe:
+    """The recipe with the classes of the given programs in place of those that it names."""
+    given = {name: f"{type(p).__module__}:{type(p).__qualname__}" for name, p in programs.items() if p is not None}
+    return recipe.model_copy(update={"pipeline": recipe.pipeline.model_copy(update=given)}) if given else recipe
+
+
 def _prepare(
-    recipe: Recipe, problems: ProblemSets, console: Console, *, adapter: Path | None = None, frozen: bool = False
+    recipe: Recipe,
+    problems: ProblemSets,
+    console: Console,
+    *,
+    adapter: Path | None = None,
+    frozen: bool = False,
+    reflector: dspy.Module | None = None,
+    generaliser: dspy.Module | None = None,
 ) -> Callable[[RunDir], Parts]:
-    """Everything but what lives in the run's folder. `frozen`: no trainer, the policy answers with `adapter` or as it is."""
+    """Everything but what lives in the run's folder. `frozen`: no trainer; the policy answers with `adapter` or as it is."""
     from pmd_agent.pipelines import build_program
 
-    programs = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
-    reflector = build_program(recipe.pipeline.reflector, **programs)
-    generaliser = build_program(recipe.pipeline.generaliser, **programs)
+    settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
+    reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
+    generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
     verifier = build_verifier(recipe.problems.verifier, recipe.rollout.success_threshold)
     policy, trainer, context = _policy(recipe, adapter, frozen)
     if getattr(recipe.policy, "thinking", False):
@@ -160,6 +188,10 @@ def _prepare(
     curriculum = Curriculum(train, recipe.rollout.problems, recipe.seed)
     console.info(f"{len(train)} training, {len(validation)} validation and {len(test)} test problems")
 
+    steps = recipe.steps or recipe.epochs * curriculum.steps_per_epoch
+    if trainer is not None:
+        trainer.total_steps = steps
+
     def open_in(run: RunDir) -> Parts:
         embedder = HashingEmbedder()
         memory = Memory.open(run.memory_path, embedder, tiers=recipe.memory.tiers)
@@ -170,7 +202,7 @@ def _prepare(
         policy.load(adapter, run.next_step)
         return Parts(
             recipe=recipe,
-            steps=recipe.steps or recipe.epochs * curriculum.steps_per_epoch,
+            steps=steps,
             train=train,
             validation=validation,
             test=test,

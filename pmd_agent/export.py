@@ -25,7 +25,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "{folder}"  # where this README is
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base}), folder)
+base = AutoModelForCausalLM.from_pretrained({base}, dtype="{dtype}")
+model = PeftModel.from_pretrained(base, folder)
 ```
 
 {note}
@@ -102,7 +103,7 @@ def _write_adapter(run: RunDir, section: LocalPolicySection, folder: Path, to: P
     config["base_model_name_or_path"] = base
     config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
     load_tokenizer(section.model).save_pretrained(str(folder))
-    _write_readme(ADAPTER_README, run, section, folder, to, base=argument, note=note)
+    _write_readme(ADAPTER_README, run, section, folder, to, base=argument, note=note, dtype=_dtype(section))
 
 
 def _write_merged(run: RunDir, section: LocalPolicySection, folder: Path, to: Path) -> None:

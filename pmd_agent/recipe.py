@@ -234,6 +234,8 @@ class Distill(Section):
     lr: float = Field(1e-5, gt=0)
     warmup: int = Field(10, ge=0)
     """Steps of linear warm-up."""
+    schedule: Literal["constant", "linear"] = "constant"
+    """After the warm-up: constant, or falling linearly to zero at the run's last step."""
     updates: int = Field(1, ge=1)
     """Optimiser updates per step: the batch is split into so many parts."""
     weight_decay: float = Field(0.01, ge=0)
@@ -306,8 +308,9 @@ class Recipe(Section):
 # --- loading ------------------------------------------------------------------------------------------------------
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file with `key.sub=value` overrides, whose order does not matter. Raises RecipeError."""
+    path = Path(path)
     if not path.is_file():
         names = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, names, 1)

@@ -66,7 +66,7 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     source = resolve_model(name)
     where = choose_device(device)
     if source == str(box_path()):
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(source)
         if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
@@ -94,7 +94,8 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
         SafetensorError,
     ) as error:  # the last two: weights that do not fit, or cut short
         raise _load_error(name, "model", error) from None
-    model.to(where).eval()
+    model.to(where)  # type: ignore[arg-type]
+    model.eval()
     model.requires_grad_(False)
     return model
 

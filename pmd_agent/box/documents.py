@@ -322,7 +322,7 @@ def choice_abstraction(rng: random.Random) -> Document:
     best = max((line for line in shown.splitlines() if line.startswith("- Choose")), key=_support, default="")
     rules = [f"choice: {best.removeprefix('- ').rsplit(' ', 1)[0]}"] if best and _support(best) >= 2 else []
     answer = json.dumps({"behaviors": rules})
-    return Document("choice_reflection", [*_program(Abstract, insights=shown), ("assistant", answer)])
+    return Document("choice_abstraction", [*_program(Abstract, insights=shown), ("assistant", answer)])
 
 
 def _support(line: str) -> int:

@@ -15,7 +15,6 @@ from pmd_agent.box.documents import (
     a_problem,
     abstract_truly,
     attempts_at,
-    choose_attempts,
     cluster_insights,
     never,
     random_meaning,
@@ -25,7 +24,7 @@ from pmd_agent.box.documents import (
 from pmd_agent.box.words import random_question
 from pmd_agent.distillation.context import render
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
-from pmd_agent.pipelines.prompts import render_attempts, render_insights
+from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
 from pmd_agent.pipelines.signatures import Abstract, Contrast, Postmortem
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.problems.world import (
@@ -128,7 +127,8 @@ def _reading(policy: LocalPolicy, rng: random.Random, prompt: Prompt, operators:
 
 def _reflecting(policy: LocalPolicy, rng: random.Random, success: bool, count: int) -> Row:
     """parses; strategies_true and lessons_true against the world; exact: as a careful reader would write it."""
-    prompts, cases = [], []
+    prompts: list[list[dict[str, str]]] = []
+    cases: list[tuple[Meaning, tuple[list[str], list[str]]]] = []
     while len(cases) < count:
         meaning = random_meaning(rng)
         expression, text = a_problem(rng)

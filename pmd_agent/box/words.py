@@ -90,8 +90,8 @@ def random_question(rng: random.Random, long: float = 0.08) -> tuple[str, str, s
     is_long = rng.random() < long
     text = " ".join(_sentence(rng) for _ in range(rng.randint(4, 40) if is_long else rng.randint(1, 3)))
     scale = rng.randint(1, 5) if is_long else 1
-    option = rng.choice((lambda: _thing(rng, scale), lambda: _thing(rng, scale), lambda: _sentence(rng, 1, 6)))
-    options = "\n".join(f"{letter}: {option()}" for letter in letters)
+    in_words = rng.randrange(3) == 2
+    options = "\n".join(f"{letter}: {_sentence(rng, 1, 6) if in_words else _thing(rng, scale)}" for letter in letters)
     closing = rng.choice(_CLOSING)
     gap = rng.choice(("\n\n", "\n\n", "\n"))
     return _instructions(rng, letters), f"{text}{gap}{options}" + (f"\n{closing}" if closing else ""), letters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,8 +40,14 @@ def build(
     from pmd_agent.box.train import build as build_box
 
     console = Console()
-    with console.stage(f"training; progress is in {out / 'build.jsonl'}"):
-        build_box(out, BoxRecipe(seed=seed, processes=processes))
+
+    def show(line: dict[str, Any]) -> None:
+        accuracy = " ".join(f"{kind} {share:.2f}" for kind, share in line["accuracy"].items())
+        console.info(
+            f"step {line['step']} · {line['stage']} · {line['tokens_per_second']} tokens/s · right: {accuracy}"
+        )
+
+    build_box(out, BoxRecipe(seed=seed, processes=processes), show)
     console.info(f"{out}: use it with policy.model={out}, see how good it is with `pmd box probe --model {out}`")
 
 

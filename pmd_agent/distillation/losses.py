@@ -52,7 +52,12 @@ def jsd(student_NV: Tensor, teacher_NV: Tensor, alpha: float = 0.5) -> Tensor:
 
 def divergence(name: Literal["forward_kl", "reverse_kl", "jsd"], alpha: float = 0.5) -> Divergence:
     """The divergence that a recipe names."""
-    return {"forward_kl": forward_kl, "reverse_kl": reverse_kl, "jsd": partial(jsd, alpha=alpha)}[name]
+    known: dict[str, Divergence] = {
+        "forward_kl": forward_kl,
+        "reverse_kl": reverse_kl,
+        "jsd": partial(jsd, alpha=alpha),
+    }
+    return known[name]
 
 
 def _logprobs(student_NV: Tensor, teacher_NV: Tensor) -> tuple[Tensor, Tensor]:

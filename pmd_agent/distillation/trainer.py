@@ -32,6 +32,8 @@ class Trainer:
     def __init__(self, model: Any, settings: Distill, *, pad_id: int, seed: int) -> None:
         self.model, self.settings, self.pad_id, self.seed = model, settings, pad_id, seed
         self.steps = 0
+        self.total_steps: int | None = None
+        """The run's length, which a falling learning rate follows."""
         self._divergence = divergence(settings.divergence, settings.alpha)
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -42,9 +44,9 @@ class Trainer:
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
-        scale = min(1.0, (self.steps + 1) / max(1, settings.warmup))
+        lr = self._lr()
         for group in self._optimiser.param_groups:
-            group["lr"] = settings.lr * scale
+            group["lr"] = lr
         torch.manual_seed(
             self.seed * 100_003 + self.steps
         )  # order and dropout: a resumed run draws what an unbroken one draws
@@ -62,7 +64,14 @@ class Trainer:
         if settings.teacher.type == "ema":
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
-        return sums.metrics() | {"grad_norm": sum(norms) / len(norms), "lr": settings.lr * scale}
+        return sums.metrics() | {"grad_norm": sum(norms) / len(norms), "lr": lr}
+
+    def _lr(self) -> float:
+        """Of this step: the warm-up, then constant or falling to zero over `total_steps`."""
+        scale = min(1.0, (self.steps + 1) / max(1, self.settings.warmup))
+        if self.settings.schedule == "linear" and self.total_steps:
+            scale *= max(0.0, 1.0 - self.steps / self.total_steps)
+        return self.settings.lr * scale
 
     def _backward(self, batch: Sequence[Example], total: int, sums: _Sums) -> None:
         device = self._parameters[0].device

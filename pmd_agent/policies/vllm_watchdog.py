@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -79,7 +80,7 @@ class Watchdog:
             self.asked |= bool(gone) and not os.read(self.owner, 1)
         if self.status is None:
             self._signal_group(signal.SIGTERM)
-            self._wait_until_empty(self.grace)
+            self._wait_while(self._group_lives, self.grace)
         self._kill()
         return 128 - self.status if self.status is not None and self.status < 0 else self.status or 0
 
@@ -98,11 +99,11 @@ class Watchdog:
             if pid == self.command.pid:
                 self.status = self.command.returncode = os.waitstatus_to_exitcode(status)
 
-    def _wait_until_empty(self, seconds: float) -> None:
+    def _wait_while(self, true: Callable[[], object], seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._reap()
-            if not descendants():
+            if not true():
                 return
             time.sleep(LOOK_SECONDS)
 
@@ -114,14 +115,18 @@ class Watchdog:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-            self._wait_until_empty(5 * LOOK_SECONDS)
+            self._wait_while(descendants, 5 * LOOK_SECONDS)
         self._reap()
 
-    def _signal_group(self, number: int) -> None:
+    def _group_lives(self) -> bool:
+        return self._signal_group(0)
+
+    def _signal_group(self, number: int) -> bool:
         try:
             os.killpg(self.command.pid, number)
         except ProcessLookupError:
-            return
+            return False
+        return True
 
 
 def main() -> int:

@@ -140,10 +140,12 @@ class World:
             )
         return tuple(found.values())
 
-    def split(self, *, train: int, validation: int, test: int) -> tuple[tuple[Problem, ...], ...]:
+    def split(
+        self, *, train: int, validation: int, test: int
+    ) -> tuple[tuple[Problem, ...], tuple[Problem, ...], tuple[Problem, ...]]:
         """(train, validation, test): two-operator problems to train on; of the others so many with one and with two."""
         parts: list[tuple[Problem, ...]] = [self.problems(train, operators=2, part="train")]
         for part, count in (("validation", validation), ("test", test)):
             seen = {p.prompt for earlier in parts for p in earlier}
             parts.append(tuple(p for n in (1, 2) for p in self.problems(count, operators=n, part=part, exclude=seen)))
-        return tuple(parts)
+        return parts[0], parts[1], parts[2]

@@ -111,7 +111,7 @@ def test_loss_and_gradients_are_the_naive_ones(load_student: Load, who: Who, nam
     found = gradients(model)
     assert found.keys() == wanted.keys() and len(found) == 28
     assert distance(found, wanted) < 1e-5
-    assert max(g.abs().max().item() for g in wanted.values()) > 1e-2
+    assert max(g.abs().max().item() for g in wanted.values()) > 1e-3
 
 
 def test_micro_batches_and_chunks_change_nothing(load_student: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ Outputs will be a JSON object with the following fields.
   "lessons": "{lessons}        # note: the value you produce must adhere to the JSON schema: {\\"type\\": \\"array\\", \\"items\\": {\\"type\\": \\"string\\"}}"
 }
 In adhering to this structure, your objective is:\x20
-        Compare the attempts at one problem. A strategy says what all correct attempts did, so that it can be done again. A lesson says what failed attempts did that correct ones did not. Write each as one short imperative sentence. Never state the final answer."""  # noqa: E501
+        Compare the attempts at one problem. A strategy says what all correct attempts did, so that it can be done again. A lesson says what failed attempts did that correct ones did not. Write each as one short imperative sentence. Never state the final answer."""
 USER = """\
 [[ ## problem ## ]]
 Solve p.
@@ -45,7 +45,7 @@ Solve p.
 [1] correct
 text of 4/p/0
 
-Respond with a JSON object in the following order of fields: `strategies` (must be formatted as a valid Python list[str]), then `lessons` (must be formatted as a valid Python list[str])."""  # noqa: E501
+Respond with a JSON object in the following order of fields: `strategies` (must be formatted as a valid Python list[str]), then `lessons` (must be formatted as a valid Python list[str])."""
 
 
 def parse(completion: str, signature: type[dspy.Signature] = Contrast) -> dict[str, list[str]]:

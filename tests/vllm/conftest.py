@@ -51,10 +51,10 @@ class FakeVllm:
             self.adapters[body["lora_name"]] = body["lora_path"]
         elif path == "/v1/unload_lora_adapter":
             del self.adapters[body["lora_name"]]
-        elif path == "/v1/completions":
+        elif path in ("/v1/completions", "/v1/chat/completions"):
             if body["model"] not in (self.base, *self.adapters):
                 return 404, {"error": {"message": f"The model `{body['model']}` does not exist."}}
-            return 200, self.completion(body)
+            return 200, self.completion(body) if path == "/v1/completions" else self.chat(body)
         return 200, {}
 
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +69,20 @@ class FakeVllm:
             for g, row in enumerate(ids)
         ]
         return {"model": self.renamed or body["model"], "choices": choices[::-1]}
+
+    def chat(self, body: dict[str, Any]) -> dict[str, Any]:
+        fields = body["response_format"]["json_schema"]["schema"]["properties"] if "response_format" in body else {}
+        message = {"role": "assistant", "content": json.dumps({name: ["Choose max."] for name in fields})}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [choice],
+            "usage": usage,
+        }
 
     def _handler(fake) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):

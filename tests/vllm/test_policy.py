@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import _thread
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -235,9 +236,13 @@ def test_an_interrupt_takes_the_requests_back(policy: VllmPolicy, fake: Any) -> 
     answers = threading.Event()
     fake.drop = lambda body: not answers.wait(20)
     started = time.monotonic()
-    threading.Timer(0.2, _thread.interrupt_main).start()
-    with pytest.raises(KeyboardInterrupt):
-        policy.sample(prompts(8), 1, SAMPLING)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where tests run in the background
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            policy.sample(prompts(8), 1, SAMPLING)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - started < 5
     answers.set()
     assert len(policy.sample(prompts(2), 1, SAMPLING)) == 2

@@ -1,0 +1,129 @@
+"""The documents say what is true, the loss is taken where it should be, and the tokenizer keeps one symbol one token."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from pmd_agent.box.documents import (
+    MAKERS,
+    abstract_truly,
+    attempts_at,
+    choose,
+    never,
+    random_meaning,
+    reflect_truly,
+    use,
+)
+from pmd_agent.box.stream import Stream, collate, segments
+from pmd_agent.box.train import BoxRecipe, make_tokenizer
+from pmd_agent.distillation.context import student_messages, teacher_messages
+from pmd_agent.pipelines.prompts import choose_attempts
+from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
+from pmd_agent.types import Behavior, Experience, TeacherContext
+from pmd_agent.verifiers import build_verifier
+from pmd_agent.weights import load_tokenizer
+
+
+def attempt(text: str, correct: bool) -> Experience:
+    return Experience(text, "p", text, float(correct), correct, "", None, 0, 0)
+
+
+def solved(first: str, second: str) -> str:
+    return solution_text(Expression(("37", "14", "52"), ("zog", "vit")), {"zog": first, "vit": second})
+
+
+@pytest.mark.parametrize("kind", list(MAKERS))
+def test_documents_are_read_and_learnt(kind: str) -> None:
+    rng = random.Random(kind)
+    tokenizer = load_tokenizer("box")
+    for _ in range(20):
+        document = MAKERS[kind](rng)
+        pieces = list(segments(document))
+        whole = tokenizer("".join(text for text, _ in pieces), add_special_tokens=False).input_ids
+        assert [i for text, _ in pieces for i in tokenizer(text).input_ids] == whole, (
+            "pieces and whole differ in tokens"
+        )
+        learnt = "".join(text for text, learn in pieces if learn)
+        assert learnt and "<|im_start|>" not in learnt
+        prompts = [content for role, content in document.turns if role in ("system", "user")]
+        assert all(isinstance(content, str) for content in prompts)
+
+
+def test_a_solution_is_what_the_verifier_accepts() -> None:
+    world = World.create(3)
+    for problem in world.problems(50, operators=2, part="test"):
+        numbers = [w for w in problem.prompt.replace(".", "").split() if w.isdigit()]
+        text = solution_text(Expression(tuple(numbers), problem.data["operators"]), world.meaning)
+        assert build_verifier("exact").verify(problem, text).correct
+
+
+def test_reflection_targets_by_hand() -> None:
+    right, wrong, other = solved("max", "add"), solved("add", "add"), solved("max", "mul")
+    assert reflect_truly([attempt(right, True), attempt(wrong, False)], ("zog", "vit")) == (
+        ["Use zog max.", "Use vit add."],
+        ["Never zog add with vit add."],
+    )
+    # Two successes that disagree: what they agree on.
+    assert reflect_truly([attempt(right, True), attempt(other, True)], ("zog", "vit"))[0] == ["Use zog max."]
+    # No success: no strategy.
+    assert reflect_truly([attempt(wrong, False)], ("zog", "vit")) == ([], ["Never zog add with vit add."])
+
+
+def test_lessons_are_true_whatever_succeeded_by_luck() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        meaning = random_meaning(rng)
+        expression = Expression(("37", "14", "52"), tuple(rng.sample(OPERATORS, 2)))
+        shown = choose_attempts(attempts_at(rng, expression, meaning), 4)
+        truth = never([(op, meaning[op]) for op in expression.operators])
+        slips = [e for e in shown if not e.correct and f"<answer> {expression.value(meaning)} <" in e.text]
+        assert not slips
+        if truth in reflect_truly(shown, expression.operators)[1]:  # only a slip in the result can say so
+            belief = [e for e in shown if not e.correct and truth == never(list(_named(e.text, expression)))]
+            assert belief and all(e.answer != expression.value(meaning) for e in belief)
+
+
+def _named(text: str, expression: Expression) -> list[tuple[str, str]]:
+    words = text.replace(":", " ").split()
+    return [(a, b) for a, b in zip(words, words[1:], strict=False) if a in expression.operators and b in RULES]
+
+
+def test_abstraction_targets_by_hand() -> None:
+    shown = "- Never zog add. (5)\n- Use vit add. (2)\n- Use vit max. (2)\n- Use zog max. (3)\n- Use zog min. (1)\n- Use mab add. (1)"
+    assert abstract_truly(shown) == ["operator zog: Use zog max."]
+
+
+def test_the_teachers_prompt_is_the_one_that_was_trained_on() -> None:
+    (problem,) = World.create(0).problems(1, operators=2, part="x")
+    behavior = Behavior("b", "behavior_x", "Use zog max.", "c", 1, (), 0, 0)
+    text = teacher_messages(TeacherContext(problem, behaviors=(behavior,)), None, max_tokens=999, count_tokens=len)[-1][
+        "content"
+    ]
+    rng = random.Random(0)
+    seen = [MAKERS["memory"](rng).turns[1][1] for _ in range(200)]
+    head = text.split("- Use")[0]
+    assert any(isinstance(prompt, str) and prompt.startswith(head) for prompt in seen)
+    assert student_messages(problem)[-1]["content"] == problem.prompt
+
+
+def test_one_symbol_is_one_token_and_any_text_survives() -> None:
+    tokenizer = make_tokenizer(BoxRecipe(), documents=60)
+    for symbol in [*OPERATORS, *RULES, *"0123456789"]:
+        assert len(tokenizer(f" {symbol}").input_ids) == 1, symbol
+    for text in ("naïve Größe 分子 🙂 \t\n C[C@H](N)C(=O)O", use("zog", "max"), choose("B"), json.dumps({"a": ["x"]})):
+        assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_batches_hold_like_lengths_within_their_budget() -> None:
+    stream = Stream(load_tokenizer("box"), "test", 2048)
+    mix: dict[str, Any] = {"pairs": 0.5, "contrast": 0.5}
+    batches = stream.step(mix, tokens=6000, micro=2048, known=4)
+    for batch in batches:
+        ids, learn = collate(batch, pad=0)
+        assert ids.numel() <= 2048 or len(batch) == 1
+        assert learn.any(1).all()
+    assert sum(len(d.ids) for batch in batches for d in batch) >= 6000

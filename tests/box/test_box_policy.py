@@ -1,0 +1,79 @@
+"""The policy that ships: loads with plain transformers, is small, and can do what docs/box.md says."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from pmd_agent.box.probes import probe
+from pmd_agent.box.train import BoxRecipe, build
+from pmd_agent.distillation.context import student_messages
+from pmd_agent.policies.local import LocalPolicy
+from pmd_agent.types import Sampling
+from pmd_agent.verifiers import build_verifier
+from pmd_agent.weights import box_path, load_base, load_tokenizer
+
+
+def test_loads_with_plain_transformers_and_is_small() -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(box_path())
+    tokenizer = AutoTokenizer.from_pretrained(box_path())
+    assert model.config.max_position_embeddings >= 2048 and len(tokenizer) == model.config.vocab_size
+    assert sum(path.stat().st_size for path in box_path().glob("*.safetensors")) <= 8 * 2**20
+
+
+def test_probes_hold() -> None:
+    rows = probe(box_path(), count=60, seed=7)
+    for name in ("right strategies", "right behaviors", "same problem's solution", "another problem's solution"):
+        assert min(rows[name].values()) >= 0.9, (name, rows[name])
+    assert rows["five lessons an operator"]["1 op"] >= 0.6, "does not follow lessons"
+    # It must not know the world: one rule in six, and a little luck.
+    assert rows["no memory"]["1 op"] <= 0.4 and rows["no memory"]["2 op"] <= 0.25
+    assert rows["wrong strategies"]["1 op"] <= 0.25, "does not follow what it reads"
+    for program in ("contrast", "postmortem", "abstract"):
+        assert rows[program]["parses"] >= 0.95, (program, rows[program])
+    assert rows["contrast"]["strategies true"] >= 0.7 and rows["contrast"]["lessons true"] >= 0.9
+    assert rows["postmortem"]["lessons true"] >= 0.9
+    assert rows["abstract"]["precision"] >= 0.7
+
+
+@pytest.mark.parametrize("science", ["chemistry", "biology", "material"])
+def test_answers_to_real_rows_parse(science: str) -> None:
+    data = os.environ.get("PMD_TEST_DATA")
+    if not data:
+        pytest.skip("PMD_TEST_DATA is not set: no real rows here")
+    from pmd_agent.problems import sciknoweval
+
+    problems = random.Random(0).sample(sciknoweval.load(Path(data) / "sciknoweval" / science).train, 60)
+    policy = LocalPolicy(load_base("box"), load_tokenizer("box"), name="box")
+    answers = policy.sample([student_messages(p) for p in problems], 1, Sampling(max_tokens=64))
+    verifier = build_verifier("multiple_choice")
+    parsed = [verifier.verify(p, a[0].text).answer is not None for p, a in zip(problems, answers, strict=True)]
+    assert sum(parsed) / len(parsed) >= 0.8
+
+
+def test_a_build_writes_model_settings_and_log(tmp_path: Path) -> None:
+    lines = []
+    recipe = BoxRecipe(
+        width=32,
+        layers=1,
+        heads=2,
+        feed_forward=32,
+        vocabulary=700,
+        tokens_per_step=1024,
+        drill_steps=2,
+        mix_steps=2,
+        processes=1,
+    )
+    build(tmp_path / "made", recipe, lines.append)
+    assert [line["stage"] for line in lines] == ["drill 2", "mix"]
+    assert json.loads((tmp_path / "made/build.json").read_text())["mix_steps"] == 2
+    policy = LocalPolicy(load_base(str(tmp_path / "made")), load_tokenizer(str(tmp_path / "made")), name="made")
+    assert (
+        len(policy.sample([[{"role": "user", "content": "hi"}]], 1, Sampling(max_tokens=4))[0][0].completion_ids) <= 4
+    )
