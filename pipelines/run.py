@@ -21,9 +21,8 @@ from pmd_agent.errors import PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
-dspy.configure_cache(
-    enable_disk_cache=False, enable_memory_cache=False
-)  # a changing policy must not be answered from its past
+# A changing policy must not be answered from its past.
+dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
 
 logging.getLogger("dspy").setLevel(logging.ERROR)  # a truncated response is counted here, not warned of a hundred times
 
@@ -136,6 +135,7 @@ def name_and_rule(text: str) -> tuple[str, str]:
 
 def _run(lm: dspy.LM, calls: Sequence[Callable[[], dspy.Prediction]]) -> list[dspy.Prediction | None]:
     """Each call's prediction, side by side; None where the response did not parse."""
+    engine = lm.engine if hasattr(lm.engine, "expect") else None  # one that batches wants to know how many are coming
 
     def one(call: Callable[[], dspy.Prediction]) -> dspy.Prediction | None:
         with dspy.context(lm=lm, adapter=StrictJSONAdapter()):
@@ -147,11 +147,18 @@ def _run(lm: dspy.LM, calls: Sequence[Callable[[], dspy.Prediction]]) -> list[ds
                 if isinstance(error.__cause__, PMDError):
                     raise error.__cause__ from None
                 raise
+            finally:
+                if engine is not None:
+                    engine.done()
 
-    if not calls:
-        return []
-    with ThreadPoolExecutor(min(THREADS, len(calls))) as pool:
-        return list(pool.map(one, calls))
+    predictions: list[dspy.Prediction | None] = []
+    for start in range(0, len(calls), THREADS):
+        part = calls[start : start + THREADS]
+        if engine is not None:
+            engine.expect(len(part))
+        with ThreadPoolExecutor(len(part)) as pool:
+            predictions += pool.map(one, part)
+    return predictions
 
 
 def _clean(said: Any, chars: int, limit: int) -> tuple[list[str], int]:

@@ -1,13 +1,13 @@
 """A DSPy engine over an in-process model: calls made side by side are answered in one batch.
 
-DSPy programs run in threads and each asks for one completion; a model answers many at nearly the cost of one. The engine
-waits until no further call has come for a moment, then answers all that are waiting.
+DSPy programs run in threads and each asks for one completion; a model answers many at nearly the cost of one. Whoever runs
+programs side by side says how many (`expect`, and `done` as each ends): the engine then waits until all that still run have
+asked, so that batches do not depend on how threads happen to be scheduled. Other callers are gathered for a moment.
 """
 
 from __future__ import annotations
 
 import hashlib
-import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -19,24 +19,41 @@ from pmd_agent.types import Completion, Sampling
 
 Messages = list[dict[str, str]]
 AnswerBatch = Callable[[Sequence[tuple[Messages, Sampling]]], list[Completion]]
-QUIET_SECONDS = 0.01
+GATHER_SECONDS = 0.01
+PATIENCE_SECONDS = 5.0
+"""For an expected call that does not come, because its program waits for something else."""
 
 
 class BatchingEngine:
-    """`complete(Request) -> Response`, as DSPy's custom engines do. One thread talks to the model."""
+    """`complete(Request) -> Response`, as DSPy's custom engines do."""
 
     def __init__(self, answer_batch: AnswerBatch, *, model_name: str, sampling: Sampling) -> None:
         self._answer_batch, self._model_name, self._sampling = answer_batch, model_name, sampling
-        self._queue: queue.SimpleQueue[tuple[Messages, Sampling, Future[Completion]]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._pending: list[tuple[Messages, Sampling, Future[Completion]]] = []
+        self._expected = 0
+        self._changed = threading.Condition()
+        self._serving = threading.Lock()
+
+    def expect(self, programs: int) -> None:
+        """So many programs are about to run, each asking for one completion at a time."""
+        with self._changed:
+            self._expected += programs
+
+    def done(self) -> None:
+        """One of them has ended."""
+        with self._changed:
+            self._expected -= 1
+            self._changed.notify_all()
 
     def complete(self, request: Request) -> Response:
         messages = _messages(request)
         future: Future[Completion] = Future()
-        self._queue.put((messages, self._sampling_for(request, messages), future))
-        with self._lock:  # whoever comes first answers for all that wait behind
+        with self._changed:
+            self._pending.append((messages, self._sampling_for(request, messages), future))
+            self._changed.notify_all()
+        with self._serving:  # whoever comes first answers for all that wait behind
             if not future.done():
-                self._drain()
+                self._serve()
         completion = future.result()
         return Response(
             id=None,
@@ -46,13 +63,15 @@ class BatchingEngine:
             usage=Usage(input_tokens=len(completion.prompt_ids), output_tokens=len(completion.completion_ids)),
         )
 
-    def _drain(self) -> None:
-        waiting = []
-        try:
-            while True:
-                waiting.append(self._queue.get(timeout=QUIET_SECONDS))
-        except queue.Empty:
-            pass
+    def _serve(self) -> None:
+        """Answer all that wait, once nobody else is expected."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self._pending) >= self._expected > 0,
+                timeout=PATIENCE_SECONDS if self._expected else GATHER_SECONDS,
+            )
+            waiting, self._pending = self._pending, []
+        waiting.sort(key=lambda job: repr(job[:2]))
         try:
             completions = self._answer_batch([(messages, sampling) for messages, sampling, _ in waiting])
             answered = list(zip(waiting, completions, strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -144,6 +145,8 @@ class VllmPolicy:
         try:
             yield
         finally:
+            if self._asleep_in and "torch" in sys.modules:  # what training has freed, but torch has kept
+                sys.modules["torch"].cuda.empty_cache()
             self.wake()
 
     def sleep(self) -> bool:

@@ -72,12 +72,29 @@ def test_calls_that_come_while_the_model_is_busy_share_the_next_batch() -> None:
         first = pool.submit(engine.complete, request("first"))
         assert started.wait(10)
         rest = [pool.submit(engine.complete, request(str(i))) for i in range(10)]
-        while engine._queue.qsize() < 10:
+        while len(engine._pending) < 10:
             time.sleep(0.001)
         go_on.set()
         texts = [future.result(10).message.text for future in [first, *rest]]
     assert texts == ["echo first", *(f"echo {i}" for i in range(10))]
     assert echo.batches == [1, 10]
+
+
+def test_expected_calls_are_waited_for_however_late_they_come() -> None:
+    echo = Echo()
+    engine = engine_of(echo)
+    engine.expect(4)
+
+    def program(i: int) -> None:
+        time.sleep(0.1 * i)
+        if i < 3:  # the last one ends without asking
+            engine.complete(request(str(i)))
+        engine.done()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(program, range(4)))
+    assert echo.batches == [3]
+    assert [m[-1]["content"] for m, _ in echo.asked] == ["0", "1", "2"]
 
 
 def test_one_call_alone_is_answered() -> None:

@@ -91,6 +91,8 @@ class FakeVllm:
             def do_GET(self) -> None:
                 self._respond({})
 
+            do_HEAD = do_GET
+
             def do_POST(self) -> None:
                 self._respond(json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}"))
 
@@ -112,7 +114,7 @@ class FakeVllm:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                self.wfile.write(b"" if self.command == "HEAD" else content)
                 if path == "/v1/completions" and status == 200:
                     with fake.lock:
                         fake.answered.append(tuple(body["prompt"]))

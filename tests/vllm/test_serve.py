@@ -1,0 +1,51 @@
+"""pmd serve: the command that it prints and runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pmd_agent.errors import RunError
+from pmd_agent.policies.vllm_serve import serve, serving
+from pmd_agent.recipe import parse_recipe
+from pmd_agent.run_dir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    recipe = {"name": "lesson", "runs": str(tmp_path), "policy": {"type": "local", "model": "box"}}
+    run = RunDir.create(parse_recipe(recipe))
+    run.adapter_path.mkdir()
+    (run.adapter_path / "adapter_config.json").write_text(json.dumps({"r": 24}))
+    return run
+
+
+def test_the_adapter_is_served_under_the_runs_name(run: RunDir) -> None:
+    command, environment = serving(run, host="0.0.0.0", port=8123, python="/opt/python", arguments=("--api-key", "k"))
+    line = " ".join(command)
+    assert command[:3] == ["/opt/python", "-m", "vllm.entrypoints.openai.api_server"]
+    assert f"--lora-modules lesson={run.adapter_path.resolve()} --api-key k" in line
+    assert "--max-lora-rank 32" in line and "--host 0.0.0.0 --port 8123" in line and "/box/policy " in line
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in environment
+
+
+def test_a_run_without_an_adapter_is_an_error(run: RunDir) -> None:
+    (run.adapter_path / "adapter_config.json").unlink()
+    with pytest.raises(RunError, match="no adapter to serve"):
+        serving(run, host="127.0.0.1", port=8000)
+
+
+def test_the_status_is_the_servers_own() -> None:
+    assert serve([sys.executable, "-c", "raise SystemExit(7)"], {}) == 7
+    assert serve([sys.executable, "-c", "import os; os.kill(os.getpid(), 15)"], {}) == 128 + signal.SIGTERM
+
+
+def test_dry_run_prints_the_command_and_stops(run: RunDir) -> None:
+    code = f"from pmd_agent.cli.serve import serve; serve({str(run.path)!r}, None, 8000, '127.0.0.1', '', 0.9, True)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "vllm.entrypoints.openai.api_server --model" in done.stdout and len(done.stdout.splitlines()) == 1
