@@ -135,7 +135,8 @@ def name_and_rule(text: str) -> tuple[str, str]:
 
 def _run(lm: dspy.LM, calls: Sequence[Callable[[], dspy.Prediction]]) -> list[dspy.Prediction | None]:
     """Each call's prediction, side by side; None where the response did not parse."""
-    engine = lm.engine if hasattr(lm.engine, "expect") else None  # one that batches wants to know how many are coming
+    engine = getattr(lm, "engine", None)
+    engine = engine if hasattr(engine, "expect") else None  # one that batches wants to know how many are coming
 
     def one(call: Callable[[], dspy.Prediction]) -> dspy.Prediction | None:
         with dspy.context(lm=lm, adapter=StrictJSONAdapter()):

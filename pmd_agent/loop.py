@@ -53,16 +53,27 @@ def practise(parts: Parts, curriculum: Curriculum, run: RunDir, console: Console
         console.step(step, parts.steps, m.record())
 
     measure(parts, run, console, "final")
-    if parts.recipe.evaluate.with_memory and parts.recipe.memory.tiers and parts.recipe.memory.persist:
+    if reads_memory(parts):
         measure(parts, run, console, "final_with_memory", with_memory=True)
     return summarise(parts, run)
 
 
 def validate(parts: Parts, m: Metrics) -> None:
-    """Memory-free accuracy on the validation problems, where the clock says so."""
-    every = parts.recipe.evaluate.every
-    if parts.validation and every and (m.step + 1) % every == 0:
-        m.values["validation"] = accuracy(evaluate(parts, m, parts.validation, False))["avg"]
+    """Accuracy on the validation problems where the clock says so, memory-free and with memory in the prompt."""
+    settings = parts.recipe.evaluate
+    if not (parts.validation and settings.every and (m.step + 1) % settings.every == 0):
+        return
+    for name, with_memory in (("validation", False), ("validation_with_memory", True)):
+        if with_memory and not reads_memory(parts):
+            continue
+        found = accuracy(evaluate(parts, m, parts.validation, with_memory))
+        m.values |= {name: found["avg"], f"{name}_pass": found["pass"]}
+
+
+def reads_memory(parts: Parts) -> bool:
+    """Whether there is a memory that outlives a step, and it is to be evaluated."""
+    settings = parts.recipe.memory
+    return parts.recipe.evaluate.with_memory and settings.persist and bool(settings.tiers)
 
 
 def commit(
@@ -104,7 +115,7 @@ def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memo
 def summarise(parts: Parts, run: RunDir) -> dict[str, Any]:
     """The adapter in its place, and summary.json."""
     if parts.trainer is not None:
-        parts.trainer.save_adapter(run.adapter_path)
+        run.write_folder(run.adapter_path.name, parts.trainer.save_adapter)
     seconds: Counter[str] = Counter()
     rollouts = 0
     for line in run.metrics():

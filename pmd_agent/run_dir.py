@@ -172,7 +172,14 @@ class RunDir:
                 self._prune()
 
     def _checkpoint(self, next_step: int, save: Callable[[Path], None]) -> Path:
-        folder = self.path / "checkpoints" / f"step-{next_step:06d}"
+        return self._replace_folder(self.path / "checkpoints" / f"step-{next_step:06d}", save)
+
+    def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
+        """A folder of the run, whole or not there: `save` fills an empty one, which then takes its place."""
+        with _writing(self.path):
+            return self._replace_folder(self.path / name, save)
+
+    def _replace_folder(self, folder: Path, save: Callable[[Path], None]) -> Path:
         temporary = folder.with_name(folder.name + TEMPORARY)
         for leftover in (temporary, folder):
             if leftover.exists():
@@ -207,7 +214,7 @@ class RunDir:
             if rollouts.suffix == TEMPORARY or _number(rollouts) >= self.next_step:
                 rollouts.unlink()
         for temporary in self.path.glob(f"*{TEMPORARY}"):
-            temporary.unlink()
+            discard(temporary) if temporary.is_dir() else temporary.unlink()
         self._prune()
 
     # ---- files

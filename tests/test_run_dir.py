@@ -272,3 +272,21 @@ def test_numbers_of_numpy(recipe: Callable[..., Recipe]) -> None:
     run = RunDir.create(recipe())
     run.write_json("n.json", {"f": np.float32(0.5), "i": np.int64(3), "nan": np.float64("nan"), "b": np.bool_(True)})
     assert run.read_json("n.json") == {"f": 0.5, "i": 3, "nan": None, "b": True}
+
+
+def test_a_folder_is_whole_or_not_there(recipe: Callable[..., Recipe]) -> None:
+    run = RunDir.create(recipe())
+    run.write_folder("adapter", saver("first"))
+    run.write_folder("adapter", saver("second"))
+    assert (run.path / "adapter/adapter/weights").read_text() == "second"
+
+    def fail(folder: Path) -> None:
+        (folder / "half").write_text("x")
+        raise RuntimeError("died")
+
+    with pytest.raises(RuntimeError):
+        run.write_folder("other", fail)
+    assert not (run.path / "other").exists()
+    commit(run, 0)
+    RunDir.resume(recipe())
+    assert not list(run.path.glob("*.tmp"))

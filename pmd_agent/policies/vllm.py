@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.base import Messages
 from pmd_agent.policies.vllm_client import Lost, NotServed, VllmClient
-from pmd_agent.policies.vllm_server import Server
+from pmd_agent.policies.vllm_server import Server, VllmServer
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -105,6 +105,11 @@ class VllmPolicy:
 
         self.ready()
         return program_lm(self, temperature=temperature, max_tokens=max_tokens, seed=seed)
+
+    def attach(self, folder: Path) -> None:
+        """The server's log is written to this folder, as vllm.log."""
+        if isinstance(self.server, VllmServer):
+            self.server.log = folder / "vllm.log"
 
     def load(self, adapter: Path | None, version: int) -> None:
         """Answer from this adapter (None: the base) from now on; the one before is unloaded. Starts the server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 import pmd_agent
+from pmd_agent.errors import PolicyError
 
 BASE_NAME = "pmd-base"
 """The name under which a server that pmd starts serves the base model."""
@@ -53,6 +55,14 @@ def settings_of(section: BaseModel, **more: Any) -> ServerSettings:
     said = {name: value for name, value in section.model_dump().items() if name in known and value is not None}
     said |= more
     return ServerSettings(**said | {"model": model_source(said["model"])})
+
+
+def adapter_rank(folder: Path) -> int:
+    """Of a saved LoRA adapter. Raises PolicyError."""
+    try:
+        return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"])
+    except (OSError, ValueError, KeyError) as error:
+        raise PolicyError(f"{folder} holds no LoRA adapter: {error}", "Give a run's adapter/ folder.") from None
 
 
 def model_source(name: str) -> str:

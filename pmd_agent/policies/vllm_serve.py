@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from pmd_agent.errors import RunError
-from pmd_agent.policies.vllm_command import server_command, server_environment, settings_of
+from pmd_agent.policies.vllm_command import adapter_rank, server_command, server_environment, settings_of
 from pmd_agent.policies.vllm_leash import Leash, clear_up
 from pmd_agent.recipe import ScriptedPolicySection
 from pmd_agent.run_dir import RunDir
@@ -23,16 +22,16 @@ def serving(
     if isinstance(section, ScriptedPolicySection):
         raise RunError(f"{run.path} ran a {section.type} policy, which has no weights.", "Serve a run with a model.")
     folder = run.adapter_path.resolve()
-    try:
-        rank = int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["r"])
-    except (OSError, ValueError, KeyError) as error:
+    if not (folder / "adapter_config.json").is_file():
         raise RunError(
-            f"{run.path} has no adapter to serve ({error}).",
+            f"{run.path} has no adapter to serve.",
             f"Finish it with `pmd run {run.path / 'recipe.yaml'} --resume`; a run with distill.enabled=false has none.",
-        ) from None
+        )
     own = (*settings_of(section).arguments, *arguments)
     more = {"python": python} if python else {}
-    settings = settings_of(section, lora_rank=rank, gpu_share=gpu_share, sleep=False, arguments=own, **more)
+    settings = settings_of(
+        section, lora_rank=adapter_rank(folder), gpu_share=gpu_share, sleep=False, arguments=own, **more
+    )
     command = server_command(settings, port=port, host=host, adapters={run.recipe.name: folder})
     return command, server_environment(settings, adapters_change=False)
 

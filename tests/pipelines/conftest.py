@@ -19,11 +19,13 @@ class Answers:
     def __init__(self, answer: Callable[[str], str] | str) -> None:
         self.answer = answer
         self.prompts: list[Messages] = []
+        self.batches: list[int] = []
         engine = BatchingEngine(self._batch, model_name="scripted", sampling=Sampling(temperature=0.0, max_tokens=256))
         self.lm = dspy.LM("local/scripted", engine=engine, cache=False, num_retries=0)
 
     def _batch(self, jobs: Sequence[tuple[Messages, Sampling]]) -> list[Completion]:
         self.prompts += [messages for messages, _ in jobs]
+        self.batches.append(len(jobs))
         texts = [self.answer if isinstance(self.answer, str) else self.answer(m[-1]["content"]) for m, _ in jobs]
         return [Completion((1,), (2,), (-1.0,), text, "stop", 0) for text in texts]
 

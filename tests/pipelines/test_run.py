@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import dspy
 import pytest
+from dspy.utils.dummies import DummyLM
 
 from pmd_agent.errors import PolicyError
-from pmd_agent.pipelines import Generaliser, Reflector, generalise_all, reflect_all
+from pmd_agent.pipelines import (
+    After,
+    Critic,
+    Generaliser,
+    Reflector,
+    StrictJSONAdapter,
+    generalise_all,
+    reflect_all,
+    run,
+)
 from pmd_agent.pipelines.run import name_and_rule
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Sampling
@@ -123,6 +134,40 @@ def test_a_careless_module_breaks_nothing(
     (insights,), counts = reflect(answers("").lm, *one, Inventor(prediction))
     assert [i.text for i in insights] == texts
     assert counts["dropped"] == dropped
+
+
+def test_programs_side_by_side_are_answered_together_step_by_step(answers: type, make: SimpleNamespace) -> None:
+    """The same batches every time, whatever the threads do; one that does not parse and one that ends early hold up nobody."""
+
+    def answer(prompt: str) -> str:
+        return "no idea" if "Solve p3." in prompt else said(["drafted"])
+
+    asked = answers(answer)
+    names = [f"p{i}" for i in range(12)]
+    groups = [[make.attempt(f"4/{name}/0", correct=True)] for name in names]
+    started = time.perf_counter()
+    found, counts = reflect(asked.lm, [make.problem(n) for n in names], groups, After(Reflector(), Critic()))
+    assert asked.batches == [12, 11]
+    assert counts["unparsed"] == 1 and sum(map(len, found)) == 11
+    assert time.perf_counter() - started < 4
+
+
+def test_more_problems_than_threads(answers: type, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "THREADS", 5)
+    asked = answers(lambda prompt: said([prompt.split("Solve ")[1].split(".")[0]]))
+    names = [f"p{i}" for i in range(12)]
+    found, _ = reflect(
+        asked.lm, [make.problem(n) for n in names], [[make.attempt(f"4/{n}/0", correct=True)] for n in names]
+    )
+    assert [insights[0].text for insights in found] == names
+    assert asked.batches == [5, 5, 2]
+
+
+def test_any_language_model_of_dspy_will_do(one: tuple[Any, Any]) -> None:
+    """One without an engine, too."""
+    lm = DummyLM([{"strategies": ["Use zog max."], "lessons": []}], adapter=StrictJSONAdapter())
+    ((insight,),), _ = reflect(lm, *one)
+    assert insight.text == "Use zog max."
 
 
 def test_no_problems_no_calls(answers: type) -> None:

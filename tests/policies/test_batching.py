@@ -12,6 +12,7 @@ import pytest
 from dspy.lm15 import Config, Message, Request
 
 from pmd_agent.errors import PolicyError
+from pmd_agent.policies import batching
 from pmd_agent.policies.batching import BatchingEngine, Messages
 from pmd_agent.types import Completion, Sampling
 
@@ -95,6 +96,32 @@ def test_expected_calls_are_waited_for_however_late_they_come() -> None:
         list(pool.map(program, range(4)))
     assert echo.batches == [3]
     assert [m[-1]["content"] for m, _ in echo.asked] == ["0", "1", "2"]
+
+
+def test_programs_that_ask_twice_are_batched_both_times() -> None:
+    echo = Echo()
+    engine = engine_of(echo)
+    engine.expect(5)
+
+    def program(i: int) -> None:
+        for call in range(1 + (i > 0)):  # the first asks once only
+            time.sleep(0.01 * i)
+            engine.complete(request(f"{call}/{i}"))
+        engine.done()
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(program, range(5)))
+    assert echo.batches == [5, 4]
+    assert [m[-1]["content"] for m, _ in echo.asked] == ["0/0", "0/1", "0/2", "0/3", "0/4", "1/1", "1/2", "1/3", "1/4"]
+
+
+def test_an_expected_call_that_never_comes_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "PATIENCE_SECONDS", 0.05)
+    echo = Echo()
+    engine = engine_of(echo)
+    engine.expect(2)
+    assert engine.complete(request("hello")).message.text == "echo hello"
+    assert echo.batches == [1]
 
 
 def test_one_call_alone_is_answered() -> None:
