@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from pmd_agent.text import neutralise, strip_thinking
 from pmd_agent.types import Experience, Insight
-
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 
 
 def choose_attempts(experiences: Sequence[Experience], limit: int) -> list[Experience]:
@@ -52,12 +50,12 @@ def render_insights(insights: Sequence[Insight], limit: int) -> tuple[str, list[
         problems.setdefault(" ".join(insight.text.split()), set()).add(insight.problem_id)
     kept = sorted(sorted(problems, key=lambda text: (-len(problems[text]), text))[:limit])
     shown = [insight for insight in insights if " ".join(insight.text.split()) in set(kept)]
-    return "\n".join(f"- {text} ({len(problems[text])})" for text in kept), shown
+    return "\n".join(f"- {neutralise(text)} ({len(problems[text])})" for text in kept), shown
 
 
 def trim(text: str, limit: int) -> str:
-    """Hidden reasoning stripped, then head and tail kept: the end of an attempt holds its answer."""
-    text = _THINKING.sub("", text).strip()
+    """Hidden reasoning and turn markers off, then head and tail kept: the end of an attempt holds its answer."""
+    text = neutralise(strip_thinking(text))
     if len(text) <= limit:
         return text
     head = limit * 2 // 3

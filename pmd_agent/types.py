@@ -118,7 +118,7 @@ class Insight:
     confidence: float
     """The problem's success ratio in the group it was written from, in [0, 1]."""
     sources: tuple[str, ...]
-    """Ids of the experiences that were read."""
+    """Ids of the experiences that the reflector was given."""
     step: int
     policy_version: int
 

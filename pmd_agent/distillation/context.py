@@ -5,9 +5,9 @@ The student never reads this text. Over budget, memories are dropped, least usef
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from pmd_agent.text import neutralise, strip_thinking
 from pmd_agent.types import Problem, TeacherContext
 
 Messages = list[dict[str, str]]
@@ -19,20 +19,6 @@ LESSONS = "What failed on this problem:"
 DEMONSTRATION = "A correct solution of this problem:"
 FEEDBACK = "Feedback on a failed attempt at this problem:"
 PROBLEM = "Now solve this problem:"
-
-# Chat templates mark turns with <|...|>; ChatML-like and Llama-like markers must not survive in remembered text.
-_TEMPLATE_TOKEN = re.compile(r"<\|[^<>|]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>")
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-
-
-def neutralise(text: str) -> str:
-    """Remembered text without the markers by which it could pose as another speaker."""
-    return _TEMPLATE_TOKEN.sub(" ", text)
-
-
-def strip_thinking(text: str) -> str:
-    """A demonstration shows the answer's own reasoning, not the hidden one (SDPO strips it as well)."""
-    return _THINKING.sub("", text).strip()
 
 
 def student_messages(problem: Problem) -> Messages:
@@ -51,7 +37,7 @@ def teacher_messages(
     """The same conversation with the memory before the problem.
 
     `max_tokens` bounds the user message. While it is exceeded, what is least useful goes first: feedback, then the last
-    lesson, behavior and strategy in turn, the demonstration at the end. `rollout_id` is the rollout being taught (None in
+    line of the longest list, the demonstration at the end. `rollout_id` is the rollout being taught (None in
     evaluation): its own text is never its demonstration.
     """
     problem = context.problem

@@ -32,7 +32,7 @@ class BatchingEngine:
         self._pending: list[tuple[Messages, Sampling, Future[Completion]]] = []
         self._expected = 0
         self._changed = threading.Condition()
-        self._serving = threading.Lock()
+        self._serving = False
 
     def expect(self, programs: int) -> None:
         """So many programs are about to run, each asking for one completion at a time."""
@@ -51,9 +51,17 @@ class BatchingEngine:
         with self._changed:
             self._pending.append((messages, self._sampling_for(request, messages), future))
             self._changed.notify_all()
-        with self._serving:  # whoever comes first answers for all that wait behind
-            if not future.done():
+            # Whoever comes first answers for all that wait. Who has an answer goes on at once: it may be expected again.
+            self._changed.wait_for(lambda: future.done() or not self._serving)
+            serves = not future.done()
+            self._serving = self._serving or serves
+        if serves:
+            try:
                 self._serve()
+            finally:
+                with self._changed:
+                    self._serving = False
+                    self._changed.notify_all()
         completion = future.result()
         return Response(
             id=None,

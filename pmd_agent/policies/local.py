@@ -15,7 +15,7 @@ from pmd_agent.types import Completion, Sampling
 if TYPE_CHECKING:
     import dspy
 
-SEEDS = 2**48
+SEEDS = 2**32  # torch's CPU generator uses no more
 
 
 class LocalPolicy:
