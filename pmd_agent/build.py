@@ -13,7 +13,7 @@ from pmd_agent.distillation.context import student_messages
 from pmd_agent.errors import ProblemError, RunError
 from pmd_agent.evaluation import accuracy
 from pmd_agent.loop import practise
-from pmd_agent.memory import HashingEmbedder, Memory, cluster_problems
+from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
     FileProblems,
@@ -210,9 +210,6 @@ def _prepare(
             verifier=verifier,
             memory=memory,
             embedder=embedder,
-            clusters=cluster_problems(
-                [(p.id, p.prompt) for p in train], embedder, size=recipe.pipeline.cluster_size, seed=recipe.seed
-            ),
             reflector=reflector,
             generaliser=generaliser,
             trainer=trainer,

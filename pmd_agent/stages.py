@@ -16,7 +16,7 @@ from pmd_agent.distillation.context import student_messages, teacher_messages
 from pmd_agent.distillation.example import Example
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
-from pmd_agent.memory import Embedder, Memory
+from pmd_agent.memory import Embedder, Memory, cluster_problems
 from pmd_agent.memory import recall as recall_contexts
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import Recipe
@@ -42,8 +42,6 @@ class Parts:
     verifier: Verifier
     memory: Memory
     embedder: Embedder
-    clusters: dict[str, list[str]]
-    """Cluster -> ids of its training problems."""
     reflector: dspy.Module
     generaliser: dspy.Module
     trainer: Trainer | None
@@ -204,19 +202,25 @@ def reflect(
 
 @stage
 def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
-    """Every K steps: the insights of each cluster of problems, abstracted into named behaviors."""
+    """Every K steps: problems that have insights are clustered, and each cluster's insights abstracted into behaviors."""
     from pmd_agent.pipelines import generalise_all
 
     settings = parts.recipe.pipeline
     if "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step) or (m.step + 1) % settings.every:
         return []
-    clusters = [(name, [i for p in ids for i in parts.memory.insights(p)]) for name, ids in parts.clusters.items()]
+    known = {problem.id: insights for problem in parts.train if (insights := parts.memory.insights(problem.id))}
+    clusters = cluster_problems(
+        [(p.id, p.prompt) for p in parts.train if p.id in known],
+        parts.embedder,
+        size=settings.cluster_size,
+        seed=parts.recipe.seed,
+    )
     behaviors, counts = generalise_all(
         parts.generaliser,
         parts.policy.lm(
             temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 2)
         ),
-        clusters,
+        [(name, [insight for problem in ids for insight in known[problem]]) for name, ids in clusters.items()],
         step=m.step,
         policy_version=parts.policy.version,
         max_behaviors=settings.max_insights,

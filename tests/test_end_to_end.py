@@ -225,7 +225,7 @@ def test_real_chemistry_rows(tmp_path: Path) -> None:
     )  # fmt: skip
     run = tmp_path / "runs/chemistry"
     log = (run / "log.txt").read_text()
-    assert "1796 training, 94 validation and 40 test problems" in log or "1890" in log, log
+    assert "1795 training, 95 validation and 40 test problems" in log, log
     dump = memory_dump(run)
     assert len(dump["experience"]) == 3 * 8 * 4 and dump["insight"] and dump["behavior"]
     assert (run / "adapter/adapter_model.safetensors").is_file()

@@ -66,7 +66,7 @@ def make(store: Memory, answers: list[str], trainer: Any = None, **settings: Any
     )
     return Parts(
         recipe=recipe, steps=4, train=PROBLEMS, validation=(), test=PROBLEMS, policy=ScriptedPolicy(answers, INSIGHTS), verifier=Checker(),
-        memory=store, embedder=HashingEmbedder(), clusters={"cluster-000": ["p/0", "p/1"]}, reflector=Reflector(), generaliser=Generaliser(),
+        memory=store, embedder=HashingEmbedder(), reflector=Reflector(), generaliser=Generaliser(),
         trainer=trainer, context=10_000,
     )  # fmt: skip
 

@@ -68,10 +68,11 @@ def test_a_build_writes_model_settings_and_log(tmp_path: Path) -> None:
         tokens_per_step=1024,
         drill_steps=2,
         mix_steps=2,
+        polish_steps=2,
         processes=1,
     )
     build(tmp_path / "made", recipe, lines.append)
-    assert [line["stage"] for line in lines] == ["drill 2", "mix"]
+    assert [line["stage"] for line in lines] == ["drill 2", "mix", "polish"]
     assert json.loads((tmp_path / "made/build.json").read_text())["mix_steps"] == 2
     policy = LocalPolicy(load_base(str(tmp_path / "made")), load_tokenizer(str(tmp_path / "made")), name="made")
     assert (
