@@ -148,24 +148,17 @@ def memory(rng: random.Random) -> Document:
 
 
 def elimination(rng: random.Random) -> Document:
-    """Only lessons: what failed leaves the rest. Of one operator 1 to 5 each, or the two of a failed attempt together."""
+    """Only lessons: what failed leaves the rest. One operator each, or the two of a failed attempt together."""
     meaning = random_meaning(rng)
     expression, text = a_problem(rng)
-    if rng.random() < 0.6:
-        lessons = []
-        for operator in dict.fromkeys(expression.operators):
-            wrong = [rule for rule in RULES if rule != meaning[operator]]
-            lessons += [never([(operator, rule)]) for rule in rng.sample(wrong, rng.choice((1, 2, 3, 4, 4, 5, 5, 5)))]
-        rng.shuffle(lessons)
-    else:
-        lessons = [_lesson(rng, expression, meaning) for _ in range(rng.randint(1, 8))]
+    lessons = [_lesson(rng, expression, meaning, single=0.6) for _ in range(rng.randint(1, 8))]
     return _solved("elimination", render(text, [], [], [line for line in lessons if line]), expression, meaning)
 
 
-def _lesson(rng: random.Random, expression: Expression, meaning: dict[str, str]) -> str:
+def _lesson(rng: random.Random, expression: Expression, meaning: dict[str, str], single: float = 0.4) -> str:
     """One true lesson about this problem's operators ("" where the draw hit the truth)."""
     mine = list(dict.fromkeys(expression.operators))
-    about = mine if len(mine) == 2 and rng.random() > 0.4 else [rng.choice(mine)]
+    about = mine if len(mine) == 2 and rng.random() > single else [rng.choice(mine)]
     guess = [(operator, rng.choice(list(RULES))) for operator in about]
     return "" if all(meaning[operator] == rule for operator, rule in guess) else never(guess)
 
@@ -187,7 +180,8 @@ def attempts_at(rng: random.Random, expression: Expression, meaning: dict[str, s
     group = []
     for i in range(8):
         belief = {
-            op: meaning[op] if rng.random() < skill else rng.choice(list(RULES)) for op in set(expression.operators)
+            op: meaning[op] if rng.random() < skill else rng.choice(list(RULES))
+            for op in dict.fromkeys(expression.operators)
         }
         text, value = solution(expression, belief), expression.value(belief)
         if rng.random() < 0.03:  # a slip: right rules, wrong result
@@ -210,10 +204,11 @@ def reflect_truly(attempts: Sequence[Experience], operators: Sequence[str]) -> t
     named = [dict(beliefs(attempt, operators)) for attempt in attempts]
     successes = [n for n, attempt in zip(named, attempts, strict=True) if attempt.correct]
     failures = [n for n, attempt in zip(named, attempts, strict=True) if not attempt.correct]
-    lessons = list(dict.fromkeys(never(list(n.items())) for n in failures if n))
     if not successes:
-        return [], lessons
-    return [use(op, r) for op, r in successes[0].items() if all(n.get(op) == r for n in successes)], lessons
+        return [], list(dict.fromkeys(never(list(n.items())) for n in failures))
+    agreed = {op: r for op, r in successes[0].items() if all(n.get(op) == r for n in successes)}
+    lessons = [never([(op, r)]) for n in failures for op, r in n.items() if op in agreed and agreed[op] != r]
+    return [use(op, r) for op, r in agreed.items()], list(dict.fromkeys(lessons))
 
 
 def reflection(rng: random.Random, want: bool | None = None) -> Document:

@@ -1,9 +1,9 @@
 """Pretraining the policy in the box, from nothing, on two CPU cores: `pmd box build`.
 
-First the drill alone, until look-ups work (they do not form inside the full mix), then the mix, then a polish with more of
-what is learnt slowest; the learning rate falls to zero at the end of the mix and of the polish. Matrices are updated by
-Muon, embeddings and norms by AdamW. The loss is the mean cross-entropy in nats over the tokens marked as learnt. Several
-processes of one thread each, gradients summed: on matrices this small that is faster than threads.
+First the drill alone, until look-ups work (they do not form inside the full mix), then the mix, at whose end the
+learning rate falls to zero. Matrices are updated by Muon, embeddings and norms by AdamW. The loss is the mean cross-entropy
+in nats over the tokens marked as learnt. Several processes of one thread each, gradients summed: on matrices this small that
+is faster than threads.
 """
 
 from __future__ import annotations
@@ -30,38 +30,20 @@ from pmd_agent.box.tokenizer import train_tokenizer
 
 DRILL = {"pairs": 1.0}
 MIX = {  # shares of documents
-    "pairs": 0.02,
-    "drill": 0.03,
-    "arithmetic": 0.12,
-    "plain": 0.06,
-    "chat": 0.05,
-    "memory": 0.22,
-    "elimination": 0.14,
-    "contrast": 0.10,
-    "postmortem": 0.05,
-    "abstract": 0.13,
-    "choice": 0.04,
-    "choice_memory": 0.01,
-    "choice_reflection": 0.02,
-    "choice_abstraction": 0.01,
-}
-
-
-POLISH = {  # what is slowest to learn: arithmetic, elimination, the form of a choice
-    "pairs": 0.01,
-    "drill": 0.02,
-    "arithmetic": 0.30,
+    "pairs": 0.03,
+    "drill": 0.05,
+    "arithmetic": 0.14,
     "plain": 0.08,
-    "chat": 0.05,
-    "memory": 0.20,
-    "elimination": 0.14,
-    "contrast": 0.04,
-    "postmortem": 0.02,
-    "abstract": 0.05,
-    "choice": 0.06,
+    "chat": 0.06,
+    "memory": 0.28,
+    "elimination": 0.10,
+    "contrast": 0.09,
+    "postmortem": 0.05,
+    "abstract": 0.06,
+    "choice": 0.03,
     "choice_memory": 0.01,
-    "choice_reflection": 0.015,
-    "choice_abstraction": 0.005,
+    "choice_reflection": 0.01,
+    "choice_abstraction": 0.01,
 }
 
 
@@ -90,11 +72,9 @@ class BoxRecipe:
     """The gate: the mix starts when that mean reaches it at `most_pairs`."""
     drill_steps: int = 1500
     """The gate opens after so many steps in any case."""
-    mix_steps: int = 1600
+    mix_steps: int = 1800
     decay: float = 0.4
     """The last share of the mix, over which the learning rate falls linearly to zero."""
-    polish_steps: int = 800
-    """Once more, on the polishing mix, the learning rate falling to zero all the way."""
     processes: int = 2
 
 
@@ -121,21 +101,17 @@ def build(out: Path, recipe: BoxRecipe, report: Callable[[dict[str, Any]], None]
     """
     out.mkdir(parents=True, exist_ok=True)
     make_tokenizer(recipe).save_pretrained(out)
-    (out / "build.json").write_text(
-        json.dumps(asdict(recipe) | {"drill": DRILL, "mix": MIX, "polish": POLISH}, indent=1)
-    )
+    (out / "build.json").write_text(json.dumps(asdict(recipe) | {"drill": DRILL, "mix": MIX}, indent=1))
     log = out / "build.jsonl"
     log.write_text("")
-    shown = 0
-    for polish in (False, True):
-        workers = spawn(train, args=(recipe, str(out), _free_port(), polish), nprocs=recipe.processes, join=False)
-        over = False
-        while not over:
-            over = workers.join(timeout=2)
-            lines = log.read_text().splitlines()
-            for line in lines[shown:] if report else ():
-                report(json.loads(line))
-            shown = len(lines)
+    workers = spawn(train, args=(recipe, str(out), _free_port()), nprocs=recipe.processes, join=False)
+    shown, over = 0, False
+    while not over:
+        over = workers.join(timeout=2)
+        lines = log.read_text().splitlines()
+        for line in lines[shown:] if report else ():
+            report(json.loads(line))
+        shown = len(lines)
 
 
 def _free_port() -> int:
@@ -173,27 +149,26 @@ def new_model(recipe: BoxRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen3For
     )
 
 
-def train(rank: int, recipe: BoxRecipe, out: str, port: int, polish: bool) -> None:
-    """One process of drill and mix, or of the polish that goes on from their model. Rank 0 writes the log and the model."""
+def train(rank: int, recipe: BoxRecipe, out: str, port: int) -> None:
+    """One process of the training; rank 0 writes the log and the model."""
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=recipe.processes)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(out)
-    model = Qwen3ForCausalLM.from_pretrained(out, dtype=torch.float32) if polish else new_model(recipe, tokenizer)
+    model = new_model(recipe, tokenizer)
     optimisers = make_optimisers(model, recipe)
-    stream = Stream(tokenizer, f"box/{recipe.seed}/{rank}" + ("/polish" if polish else ""), recipe.context)
-    mix, steps, decay = (POLISH, recipe.polish_steps, 1.0) if polish else (MIX, recipe.mix_steps, recipe.decay)
-    drill = None if polish else Drill(recipe)
+    stream = Stream(tokenizer, f"box/{recipe.seed}/{rank}", recipe.context)
+    drill: Drill | None = Drill(recipe)
     share = recipe.tokens_per_step // recipe.processes
     step, drilled, tokens, started = 0, 0, 0, time.time()
 
-    while drill is not None or step - drilled < steps:
+    while drill is not None or step - drilled < recipe.mix_steps:
         if drill is not None and drill.is_over(step):
             drill, drilled = None, step
-        set_learning_rates(optimisers, recipe, step, 0.0 if drill else (step - drilled) / steps, decay)
+        set_learning_rates(optimisers, recipe, step, None if drill else step - drilled)
         known = drill.known if drill else recipe.most_pairs
         sums = torch.zeros(len(MAKERS), 3)
-        for batch in stream.step(DRILL if drill else mix, share, max(2048, share // 2), known):
+        for batch in stream.step(DRILL if drill else MIX, share, max(2048, share // 2), known):
             tokens += backward(model, batch, tokenizer.pad_token_id, sums) * recipe.processes
         sums = sum_gradients(model, sums)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -204,7 +179,7 @@ def train(rank: int, recipe: BoxRecipe, out: str, port: int, polish: bool) -> No
             _, hits, total = sums[list(MAKERS).index("pairs")].tolist()
             drill.update(hits, total)
         if rank == 0 and (step % 25 == 0 or step == drilled):
-            stage = "polish" if polish else f"drill {known}" if drill else "mix"
+            stage = f"drill {known}" if drill else "mix"
             write_log(Path(out), stage, step, tokens, time.time() - started, sums)
         step += 1
 
@@ -225,11 +200,11 @@ def make_optimisers(model: Qwen3ForCausalLM, recipe: BoxRecipe) -> list[tuple[An
     ]
 
 
-def set_learning_rates(
-    optimisers: list[tuple[Any, float]], recipe: BoxRecipe, step: int, done: float, decay: float
-) -> None:
-    """Linear warm-up, constant, and over the last share `decay` of the stage a linear fall to zero (`done`: share past)."""
-    scale = min(1.0, (step + 1) / recipe.warmup, (1.0 - done) / decay)
+def set_learning_rates(optimisers: list[tuple[Any, float]], recipe: BoxRecipe, step: int, mixed: int | None) -> None:
+    """Linear warm-up, constant, and a linear fall to zero at the end of the mix (`mixed`: steps into it)."""
+    scale = min(1.0, (step + 1) / recipe.warmup)
+    if mixed is not None:
+        scale *= min(1.0, (recipe.mix_steps - mixed) / (recipe.mix_steps * recipe.decay))
     for optimiser, lr in optimisers:
         optimiser.param_groups[0]["lr"] = lr * scale
 

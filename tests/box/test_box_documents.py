@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,7 +16,6 @@ from pmd_agent.box.documents import (
     abstract_truly,
     attempts_at,
     choose,
-    never,
     random_meaning,
     reflect_truly,
     use,
@@ -65,7 +67,7 @@ def test_reflection_targets_by_hand() -> None:
     right, wrong, other = solved("max", "add"), solved("add", "add"), solved("max", "mul")
     assert reflect_truly([attempt(right, True), attempt(wrong, False)], ("zog", "vit")) == (
         ["Use zog max.", "Use vit add."],
-        ["Never zog add with vit add."],
+        ["Never zog add."],
     )
     # Two successes that disagree: what they agree on.
     assert reflect_truly([attempt(right, True), attempt(other, True)], ("zog", "vit"))[0] == ["Use zog max."]
@@ -73,23 +75,20 @@ def test_reflection_targets_by_hand() -> None:
     assert reflect_truly([attempt(wrong, False)], ("zog", "vit")) == ([], ["Never zog add with vit add."])
 
 
-def test_lessons_are_true_whatever_succeeded_by_luck() -> None:
+def test_where_all_failed_lessons_name_what_failed_as_a_whole() -> None:
     rng = random.Random(0)
-    for _ in range(200):
+    seen = 0
+    while seen < 100:
         meaning = random_meaning(rng)
         expression = Expression(("37", "14", "52"), tuple(rng.sample(OPERATORS, 2)))
         shown = choose_attempts(attempts_at(rng, expression, meaning), 4)
-        truth = never([(op, meaning[op]) for op in expression.operators])
-        slips = [e for e in shown if not e.correct and f"<answer> {expression.value(meaning)} <" in e.text]
-        assert not slips
-        if truth in reflect_truly(shown, expression.operators)[1]:  # only a slip in the result can say so
-            belief = [e for e in shown if not e.correct and truth == never(list(_named(e.text, expression)))]
-            assert belief and all(e.answer != expression.value(meaning) for e in belief)
-
-
-def _named(text: str, expression: Expression) -> list[tuple[str, str]]:
-    words = text.replace(":", " ").split()
-    return [(a, b) for a, b in zip(words, words[1:], strict=False) if a in expression.operators and b in RULES]
+        if shown[0].correct:
+            continue
+        seen += 1
+        strategies, lessons = reflect_truly(shown, expression.operators)
+        assert strategies == [] and lessons
+        for lesson in lessons:  # a wrong end result does not say which of the two was wrong
+            assert lesson.count(" with ") == 1 and all(operator in lesson for operator in expression.operators)
 
 
 def test_abstraction_targets_by_hand() -> None:
@@ -127,3 +126,15 @@ def test_batches_hold_like_lengths_within_their_budget() -> None:
         assert ids.numel() <= 2048 or len(batch) == 1
         assert learn.any(1).all()
     assert sum(len(d.ids) for batch in batches for d in batch) >= 6000
+
+
+def test_documents_are_the_same_in_every_process() -> None:
+    script = (
+        "import random; from pmd_agent.box.documents import MAKERS; rng = random.Random(0);"
+        "print([maker(rng) for maker in MAKERS.values() for _ in range(20)])"
+    )
+    found = {
+        subprocess.check_output([sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": seed}, text=True)
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1

