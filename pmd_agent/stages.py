@@ -227,6 +227,9 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         behavior_chars=settings.insight_chars,
         supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
     )
+    if counts["unparsed"]:  # what a cluster could not say again is not thereby false
+        said = {behavior.name for behavior in behaviors}
+        behaviors += [old for old in parts.memory.behaviors() if old.name not in said]
     parts.memory.replace_behaviors(behaviors, m.step)
     m.values["behaviors"] = len(behaviors)
     m.values |= {f"generalisations_{name}": count for name, count in counts.items()}

@@ -117,6 +117,19 @@ def test_behaviors_come_every_k_steps_and_cite_the_insights_that_say_so(memory: 
     assert {i.text for i in memory.sources_of(behavior)} == {"Add them."}
 
 
+def test_behaviors_outlive_a_generation_that_could_not_be_read(memory: Memory) -> None:
+    parts = make(memory, ["4", "9", "5", "9"])
+    step(parts, 0)
+    step(parts, 1)
+    parts.policy.insights = "no JSON"  # type: ignore[attr-defined]
+    m = step(parts, 3)
+    assert m.values["generalisations_unparsed"] == 1
+    assert [b.name for b in memory.behaviors()] == ["behavior_sums"]
+    parts.policy.insights = json.dumps({"behaviors": ["other: Count."], "strategies": [], "lessons": []})  # type: ignore[attr-defined]
+    step(parts, 5)
+    assert [b.name for b in memory.behaviors()] == ["behavior_other"]
+
+
 def test_the_teacher_reads_memory_and_the_student_never_does(memory: Memory) -> None:
     trainer = Recorder([])
     parts = make(memory, ["4", "9", "5", "9"], trainer)
