@@ -109,8 +109,9 @@ def build(out: Path, recipe: BoxRecipe, report: Callable[[dict[str, Any]], None]
     while not over:
         over = workers.join(timeout=2)
         lines = log.read_text().splitlines()
-        for line in lines[shown:] if report else ():
-            report(json.loads(line))
+        for line in lines[shown:]:
+            if report is not None:
+                report(json.loads(line))
         shown = len(lines)
 
 
