@@ -136,7 +136,13 @@ def test_a_writer_killed_with_signal_9_loses_no_committed_step(
         assert writer.returncode == -signal.SIGKILL
         with Memory.open(tmp_path, make.TinyEmbedder()) as memory:
             memory.rollback(next_step)
-            assert make.dump(memory) == states[next_step]
+            found = make.dump(memory)
+        while len(states) <= next_step:  # a fast writer came further than the states made beforehand
+            with Memory.ephemeral(make.TinyEmbedder()) as other:
+                for step in range(len(states)):
+                    make.write_step(other, step)
+                states.append(make.dump(other))
+        assert found == states[next_step]
 
 
 @pytest.fixture
