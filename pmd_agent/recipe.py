@@ -178,7 +178,7 @@ class Pipeline(Section):
     temperature: float = Field(0.0, ge=0)
     max_tokens: int = Field(1024, ge=16)
     every: int = Field(10, ge=1)
-    """Behaviors are written anew every so many steps (K)."""
+    """Behaviors are written anew every so many steps (K), and at the last one."""
     cluster_size: int = Field(16, ge=2)
     """Problems in a cluster, about."""
 

@@ -202,11 +202,12 @@ def reflect(
 
 @stage
 def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
-    """Every K steps: problems that have insights are clustered, and each cluster's insights abstracted into behaviors."""
+    """Every K steps and at the end: problems with insights are clustered, each cluster's insights abstracted into behaviors."""
     from pmd_agent.pipelines import generalise_all
 
     settings = parts.recipe.pipeline
-    if "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step) or (m.step + 1) % settings.every:
+    due = (m.step + 1) % settings.every == 0 or m.step + 1 == parts.steps
+    if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
         return []
     known = {problem.id: insights for problem in parts.train if (insights := parts.memory.insights(problem.id))}
     clusters = cluster_problems(

@@ -115,6 +115,9 @@ def test_behaviors_come_every_k_steps_and_cite_the_insights_that_say_so(memory: 
     (behavior,) = memory.behaviors()
     assert behavior.name == "behavior_sums" and behavior.support == 2
     assert {i.text for i in memory.sources_of(behavior)} == {"Add them."}
+    parts.steps = 5
+    assert "behaviors" not in step(parts, 2).values
+    assert step(parts, 4).values["behaviors"] == 1, "not at the last step"
 
 
 def test_behaviors_outlive_a_generation_that_could_not_be_read(memory: Memory) -> None:
