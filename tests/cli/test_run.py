@@ -83,6 +83,7 @@ def test_no_command_is_a_question_for_help(pmd: Pmd) -> None:
 
 INTERRUPTED = """
 import signal, sys, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell hands down an ignored one
 from pmd_agent.run_dir import RunDir
 
 recipe_path, begun = sys.argv[1], sys.argv[2] == "begun"

@@ -188,10 +188,11 @@ from pmd_agent.policies.vllm_command import ServerSettings
 from pmd_agent.policies.vllm_server import VllmServer
 server = VllmServer(ServerSettings("m", python=sys.argv[1]), Path(sys.argv[2]), start_seconds=30.0)
 server.ensure()
-if os.fork() == 0:  # a child of pmd, such as a sandbox, that outlives it
+child = os.fork()
+if child == 0:  # a child of pmd, such as a sandbox, that outlives it
     time.sleep(30)
     os._exit(0)
-print(server.pid, flush=True)
+print(server.pid, child, flush=True)
 time.sleep(1000)
 """
 
@@ -201,12 +202,13 @@ def test_kill_9_of_the_owner_leaves_no_server(stand_in: Path, tmp_path: Path) ->
         [sys.executable, "-c", OWNER, str(stand_in), str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
     )
     assert owner.stdout is not None
-    watchdog = int(owner.stdout.readline())
+    watchdog, child = map(int, owner.stdout.readline().split())
     pids = [*started(tmp_path)[0], watchdog]
     assert all(map(alive, pids))
     owner.kill()
     owner.wait()
     assert gone(pids)
+    os.kill(child, signal.SIGKILL)
     owner.stdout.close()
 
 
