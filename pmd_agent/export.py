@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from pmd_agent.errors import RunError
-from pmd_agent.recipe import LocalPolicySection
+from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
 from pmd_agent.run_dir import RunDir
 from pmd_agent.weights import BOX, box_path, load_adapter, load_base, load_tokenizer
 
@@ -54,7 +54,7 @@ def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
     the run has no adapter or the folder is taken, PolicyError where the base model cannot be loaded.
     """
     section = run.recipe.policy
-    if not isinstance(section, LocalPolicySection):
+    if not isinstance(section, LocalPolicySection | VllmPolicySection):
         raise RunError(f"{run.path} ran a {section.type} policy, which has no weights.", "Export a run with a model.")
     if not (run.adapter_path / "adapter_config.json").is_file():
         hint = (
@@ -85,7 +85,7 @@ def _as_one(to: Path, write: Callable[[Path], None]) -> Path:
     return to
 
 
-def _write_adapter(run: RunDir, section: LocalPolicySection, folder: Path, to: Path) -> None:
+def _write_adapter(run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path) -> None:
     shutil.copytree(run.adapter_path, folder, dirs_exist_ok=True)
     if section.model == BOX:
         shutil.copytree(box_path(), folder / "base", ignore=shutil.ignore_patterns("build.jsonl"))
@@ -106,7 +106,7 @@ def _write_adapter(run: RunDir, section: LocalPolicySection, folder: Path, to: P
     _write_readme(ADAPTER_README, run, section, folder, to, base=argument, note=note, dtype=_dtype(section))
 
 
-def _write_merged(run: RunDir, section: LocalPolicySection, folder: Path, to: Path) -> None:
+def _write_merged(run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path) -> None:
     dtype = _dtype(section)
     model = load_adapter(load_base(section.model, dtype=dtype, device="cpu"), run.adapter_path)
     try:
@@ -119,7 +119,7 @@ def _write_merged(run: RunDir, section: LocalPolicySection, folder: Path, to: Pa
     _write_readme(MERGED_README, run, section, folder, to, dtype=dtype)
 
 
-def _dtype(section: LocalPolicySection) -> str:
+def _dtype(section: LocalPolicySection | VllmPolicySection) -> str:
     if section.dtype != "auto":
         return section.dtype
     on_gpu = section.device == "cuda" or (section.device == "auto" and torch.cuda.is_available())
@@ -127,7 +127,7 @@ def _dtype(section: LocalPolicySection) -> str:
 
 
 def _write_readme(
-    template: str, run: RunDir, section: LocalPolicySection, folder: Path, to: Path, **values: str
+    template: str, run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, **values: str
 ) -> None:
     facts = {"name": run.recipe.name, "method": run.recipe.method, "model": section.model, "steps": str(run.next_step)}
     text = template.format(**facts, folder=to.name, **values)

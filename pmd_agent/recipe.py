@@ -126,6 +126,50 @@ class LocalPolicySection(Section):
     """Prompt and completion tokens held in one generation batch."""
 
 
+class VllmPolicySection(Section):
+    """A vLLM server: one that pmd starts and ends, or one that is there (`address`). Training is in this process."""
+
+    type: Literal["vllm"] = "vllm"
+    model: str = "Qwen/Qwen3-8B"
+    """`box` (ships with pmd), a folder, or a hub id."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of server and training. auto: bfloat16 on a GPU, float32 on a CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training is done."""
+    thinking: bool = False
+    """Qwen3-like thinking mode. Warned of: such models are reported to lose up to 17 % in self-distillation."""
+    max_model_len: int | None = Field(None, ge=64)
+    """Tokens of a prompt and its completion. Empty: as many as the model reads."""
+    gpu_share: float = Field(0.45, gt=0, le=1)
+    """Of each of its GPUs' memory that the server takes; docs/vllm.md has the arithmetic."""
+    gpus: str = ""
+    """Ids of the server's GPUs, such as "1,2,3". Empty: those that this process sees."""
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs that share one copy of the model."""
+    data_parallel: int = Field(1, ge=1)
+    """Copies of the model."""
+    sleep: bool = False
+    """The server gives its GPU memory back while training."""
+    in_flight: int = Field(128, ge=1)
+    """Requests (of all samples of one problem each) at one time."""
+    request_seconds: float = Field(3600, gt=0)
+    """A request that takes longer counts as lost."""
+    start_seconds: float = Field(900, gt=0)
+    """A server that is not ready by then is an error."""
+    restarts: int = Field(3, ge=0)
+    """How often in a row a server that dies is started again."""
+    cpu_cache_gib: int = Field(1, ge=1)
+    """KV cache of vLLM's CPU build."""
+    python: str = ""
+    """An interpreter that has vLLM. Empty: this one."""
+    arguments: tuple[str, ...] = ()
+    """More options of the server, such as ["--max-num-seqs", "512"]."""
+    address: str | None = None
+    """http://host:port of a running server. What the server's own options are is then its starter's business."""
+    api_key: str = "VLLM_API_KEY"
+    """The environment variable that holds the running server's key, where it has one."""
+
+
 class ScriptedPolicySection(Section):
     """Answers from a list, for tests of the loop."""
 
@@ -133,7 +177,7 @@ class ScriptedPolicySection(Section):
     answers: tuple[str, ...] = ("<answer> 0 </answer>",)
 
 
-Policy = Annotated[LocalPolicySection | ScriptedPolicySection, Field(discriminator="type")]
+Policy = Annotated[LocalPolicySection | VllmPolicySection | ScriptedPolicySection, Field(discriminator="type")]
 
 
 class Rollout(Section):
@@ -340,6 +384,10 @@ def dump_recipe(recipe: Recipe) -> str:
     return write_yaml(recipe.model_dump(mode="json"))
 
 
+VARIANTS_SHARE = {"policy": frozenset({"model", "dtype", "device", "thinking"})}
+"""Keys that mean the same in every variant: `policy.type=vllm` keeps the recipe's model."""
+
+
 def _set(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
@@ -351,5 +399,7 @@ def _set(data: dict[str, Any], override: str) -> None:
             data[parent] = {}
         data = data[parent]
     if is_variant_choice(key, Recipe) and data.get("type") != value:
-        data.clear()  # another variant has other keys
+        known = VARIANTS_SHARE.get(parents[-1], frozenset())
+        for name in [n for n in data if n not in known]:
+            del data[name]  # another variant has other keys
     data[last] = value

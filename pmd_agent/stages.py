@@ -5,6 +5,7 @@ No tensors here: what a stage needs of a model is behind `Policy`, what learning
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -274,7 +275,8 @@ def distil(
     m.values["context_fraction"] = len(examples) / max(1, considered)
     m.values["context_too_long"] = too_long
     if parts.trainer is not None:
-        m.values |= parts.trainer.step(examples)
+        with parts.policy.resting():
+            m.values |= parts.trainer.step(examples)
 
 
 @stage
@@ -286,9 +288,22 @@ def sync(parts: Parts, m: Metrics, folder: Path) -> None:
     if parts.policy.shares_weights:
         parts.policy.load(None, version)
     else:
-        adapter = folder / f"v{version:06d}"
-        parts.trainer.save_adapter(adapter)
+        adapter = publish_adapter(parts.trainer, folder, version)
         parts.policy.load(adapter, version)
+        for old in folder.glob("v*"):
+            if old != adapter:
+                shutil.rmtree(old)
+
+
+def publish_adapter(trainer: Trainer, folder: Path, version: int) -> Path:
+    """The student's adapter in a folder of its own, whole or not there."""
+    adapter = folder / f"v{version:06d}"
+    temporary = adapter.with_suffix(".tmp")
+    for leftover in (temporary, adapter):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    trainer.save_adapter(temporary)
+    return temporary.rename(adapter)
 
 
 @stage

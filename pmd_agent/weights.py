@@ -56,6 +56,24 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
+def read_limits(name: str, tokenizer: Any) -> tuple[int, list[int]]:
+    """The tokens that a model reads and writes in all, and the ids that end an answer; no weights are read. Raises PolicyError."""
+    from transformers import AutoConfig, GenerationConfig
+
+    source = resolve_model(name)
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as error:
+        raise _load_error(name, "configuration", error) from None
+    try:
+        configured = GenerationConfig.from_pretrained(source).eos_token_id
+    except (OSError, ValueError):
+        configured = config.eos_token_id
+    found = configured if isinstance(configured, list) else [configured]
+    ids = [i for i in dict.fromkeys([*found, tokenizer.eos_token_id]) if i is not None]
+    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30), ids
+
+
 def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     """The causal language model, in evaluation mode. Raises PolicyError where it is missing or of another kind."""
     from safetensors import SafetensorError

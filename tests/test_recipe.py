@@ -83,7 +83,7 @@ def test_unknown_keys_are_checked_in_a_section_without_type() -> None:
 
 def test_an_unknown_type_names_the_nearest() -> None:
     assert "unknown problems.type=sciknow; did you mean sciknoweval?" in fault({"problems": {"type": "sciknow"}})
-    assert "known: local, scripted" in fault({"policy": {"type": "xyz"}})
+    assert "known: local, vllm, scripted" in fault({"policy": {"type": "xyz"}})
 
 
 def test_faults_in_a_variant_are_named_by_their_key_alone() -> None:

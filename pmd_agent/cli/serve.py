@@ -22,9 +22,9 @@ def serve(
 ) -> None:
     """Serve what a run has learnt with vLLM, as an OpenAI-compatible server, until interrupted."""
     from pmd_agent.console import Console
-    from pmd_agent.policies.vllm_command import typed
-    from pmd_agent.policies.vllm_serve import serve as run_server
-    from pmd_agent.policies.vllm_serve import serving
+    from pmd_agent.policies.vllm.command import typed
+    from pmd_agent.policies.vllm.serve import serve as run_server
+    from pmd_agent.policies.vllm.serve import serving
     from pmd_agent.run_dir import RunDir
 
     directory = RunDir.open(run)

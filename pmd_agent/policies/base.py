@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +35,14 @@ class Policy(Protocol):
 
     def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
         """A DSPy language model bound to these very weights, its cache off."""
+        ...
+
+    def attach(self, folder: Path) -> None:
+        """Where the policy may write, such as a log; called once, before the first `load`."""
+        ...
+
+    def resting(self) -> AbstractContextManager[None]:
+        """Within, the policy need not answer: training may have its memory."""
         ...
 
     def load(self, adapter: Path | None, version: int) -> None:

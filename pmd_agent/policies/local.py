@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,12 @@ class LocalPolicy:
             max_tokens=max_tokens,
             num_retries=0,
         )
+
+    def attach(self, folder: Path) -> None:
+        pass
+
+    def resting(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def load(self, adapter: Path | None, version: int) -> None:
         if self._reload is not None:

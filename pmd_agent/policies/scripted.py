@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,12 @@ class ScriptedPolicy:
         return dspy.LM(
             "scripted/policy", engine=engine, cache=False, temperature=temperature, max_tokens=max_tokens, num_retries=0
         )
+
+    def attach(self, folder: Path) -> None:
+        pass
+
+    def resting(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def load(self, adapter: Path | None, version: int) -> None:
         self.version = version

@@ -14,9 +14,9 @@ from dspy.utils.exceptions import LMError
 from pmd_agent.errors import PolicyError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.signatures import Contrast
-from pmd_agent.policies import vllm as vllm_policy
-from pmd_agent.policies import vllm_lm
-from pmd_agent.policies.vllm import VllmPolicy
+from pmd_agent.policies.vllm import lm as vllm_lm
+from pmd_agent.policies.vllm import policy as vllm_policy
+from pmd_agent.policies.vllm.policy import VllmPolicy
 
 
 @pytest.fixture

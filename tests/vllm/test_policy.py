@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pmd_agent.errors import PolicyError
-from pmd_agent.policies import vllm as vllm_policy
-from pmd_agent.policies.vllm import VllmPolicy
+from pmd_agent.policies.vllm import policy as vllm_policy
+from pmd_agent.policies.vllm.policy import VllmPolicy
 from pmd_agent.types import Sampling
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, max_tokens=4, seed=7)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pmd_agent.errors import RunError
-from pmd_agent.policies.vllm_serve import serve, serving
+from pmd_agent.policies.vllm.serve import serve, serving
 from pmd_agent.recipe import parse_recipe
 from pmd_agent.run_dir import RunDir
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from pmd_agent.errors import PolicyError
-from pmd_agent.policies import vllm_server
-from pmd_agent.policies.vllm_command import ServerSettings, server_command, server_environment, typed
-from pmd_agent.policies.vllm_leash import session_members
-from pmd_agent.policies.vllm_log import reason_in
-from pmd_agent.policies.vllm_server import RunningServer, VllmServer
+from pmd_agent.policies.vllm import server as vllm_server
+from pmd_agent.policies.vllm.command import ServerSettings, server_command, server_environment, typed
+from pmd_agent.policies.vllm.leash import session_members
+from pmd_agent.policies.vllm.log import reason_in
+from pmd_agent.policies.vllm.server import RunningServer, VllmServer
 
 # Called as `python -m vllm... --port N`: two sleeping children, their ids written down, and /health.
 INTERPRETER = """#!{python}
@@ -184,8 +184,8 @@ def test_no_vllm_says_what_to_install(make: Callable[..., VllmServer], tmp_path:
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from pmd_agent.policies.vllm_command import ServerSettings
-from pmd_agent.policies.vllm_server import VllmServer
+from pmd_agent.policies.vllm.command import ServerSettings
+from pmd_agent.policies.vllm.server import VllmServer
 server = VllmServer(ServerSettings("m", python=sys.argv[1]), Path(sys.argv[2]), start_seconds=30.0)
 server.ensure()
 child = os.fork()
@@ -245,7 +245,7 @@ def test_reasons_are_found_in_logs(log: str, reason: str) -> None:
 
 
 def test_commands_say_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pmd_agent.policies import vllm_command
+    from pmd_agent.policies.vllm import command as vllm_command
 
     settings = ServerSettings(
         "m", lora_rank=20, tensor_parallel=2, max_model_len=512, sleep=True, arguments=("--x", "1")

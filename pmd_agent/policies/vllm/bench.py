@@ -1,6 +1,6 @@
 """How much of what vLLM can give arrives through VllmPolicy.
 
-    python -m pmd_agent.policies.vllm_bench --model box --prompts 64 --samples 8
+    python -m pmd_agent.policies.vllm.bench --model box --prompts 64 --samples 8
 
 The same requests go to the same server, by a bare client and by the policy in turn, each first every other time. The
 bare client posts and parses, no more. Printed are tokens and rollouts per second of both, and their ratio.
@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 
 from pmd_agent.console import Console
-from pmd_agent.policies.vllm import VllmPolicy
-from pmd_agent.policies.vllm_command import ServerSettings, model_source
-from pmd_agent.policies.vllm_server import RunningServer, Server, VllmServer
+from pmd_agent.policies.vllm.command import ServerSettings, model_source
+from pmd_agent.policies.vllm.policy import VllmPolicy
+from pmd_agent.policies.vllm.server import RunningServer, Server, VllmServer
 from pmd_agent.types import Sampling
 
 

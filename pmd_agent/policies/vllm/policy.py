@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.base import Messages
-from pmd_agent.policies.vllm_client import Lost, NotServed, VllmClient
-from pmd_agent.policies.vllm_server import Server, VllmServer
+from pmd_agent.policies.vllm.client import Lost, NotServed, VllmClient
+from pmd_agent.policies.vllm.server import Server, VllmServer
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class VllmPolicy:
 
     def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
         """A DSPy language model on the same server and adapter, through litellm, answers held to their JSON schema."""
-        from pmd_agent.policies.vllm_lm import program_lm
+        from pmd_agent.policies.vllm.lm import program_lm
 
         self.ready()
         return program_lm(self, temperature=temperature, max_tokens=max_tokens, seed=seed)

@@ -1,4 +1,4 @@
-"""A command that does not outlive this process, and leaves no child behind: vllm_watchdog.py, seen from its owner."""
+"""A command that does not outlive this process, and leaves no child behind: watchdog.py, seen from its owner."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Leash:
     def spawn(self, command: list[str], environment: dict[str, str], log: int | None) -> subprocess.Popen[bytes]:
         """The command under a watchdog, in a session of its own; its output in the log, or with this process's."""
         watched, self._end = os.pipe()  # neither is inherited by a program, except where it is passed on
-        watchdog = [sys.executable, "-I", "-S", str(Path(__file__).with_name("vllm_watchdog.py"))]
+        watchdog = [sys.executable, "-I", "-S", str(Path(__file__).with_name("watchdog.py"))]
         try:
             return subprocess.Popen(
                 [*watchdog, str(watched), str(GRACE_SECONDS), "--", *command],

@@ -1,6 +1,6 @@
 """Runs one command, and leaves nothing of it behind when its owner is gone.
 
-    python vllm_watchdog.py FD GRACE -- COMMAND...
+    python watchdog.py FD GRACE -- COMMAND...
 
 FD is the reading end of a pipe whose writing end only the owner holds: when the owner ends, however it ends (kill -9
 included), the pipe closes. Then the command's process group gets SIGTERM, and after GRACE seconds whatever has come of

@@ -24,7 +24,7 @@ from pmd_agent.errors import PolicyError
 from pmd_agent.policies.batching import _messages
 
 if TYPE_CHECKING:
-    from pmd_agent.policies.vllm import VllmPolicy
+    from pmd_agent.policies.vllm.policy import VllmPolicy
 
 TRIES = 6
 BACKOFF_SECONDS = 0.5

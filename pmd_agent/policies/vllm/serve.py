@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from pmd_agent.errors import RunError
-from pmd_agent.policies.vllm_command import adapter_rank, server_command, server_environment, settings_of
-from pmd_agent.policies.vllm_leash import Leash, clear_up
+from pmd_agent.policies.vllm.command import adapter_rank, server_command, server_environment, settings_of
+from pmd_agent.policies.vllm.leash import Leash, clear_up
 from pmd_agent.recipe import ScriptedPolicySection
 from pmd_agent.run_dir import RunDir
 
