@@ -4,9 +4,9 @@ It therefore knows the rules, the answer format and how to read a memory, but no
 by the code that runs later: teacher prompts by `distillation.context`, reflection prompts by DSPy's adapter from the
 shipped signatures, so that they cannot drift apart.
 
-Kinds: drill (look-ups), arithmetic, plain (no memory), chat (several problems of one world), memory (teacher prompts),
-elimination (lessons only), contrast, postmortem and abstract (the DSPy programs), choice and choice_memory (multiple
-choice on arbitrary text, answered at chance), choice_reflection.
+Kinds: pairs and drill (look-ups), strikes (what is left when the rest failed), arithmetic, plain (no memory), chat (several
+problems of one world), memory (teacher prompts), elimination (lessons only), contrast, postmortem and abstract (the DSPy
+programs), choice and choice_memory (multiple choice on arbitrary text, answered at chance), choice_reflection.
 """
 
 from __future__ import annotations
@@ -71,6 +71,20 @@ def pairs(rng: random.Random, known: int = 8) -> Document:
     for operator in rng.sample(operators, len(operators)):
         content += [(f" {operator}", False), (f" {meaning[operator]}", True)]
     return Document("pairs", [("", content)])
+
+
+def strikes(rng: random.Random, known: int = 3) -> Document:
+    """Bare elimination: of up to `known` operators five rules failed, so the sixth it is. Rules of others stand between."""
+    meaning = random_meaning(rng)
+    operators = rng.sample(OPERATORS, known + 2)
+    asked, others = operators[: rng.randint(1, known)], operators[known:] if known > 1 else []
+    lines = [never([(operator, rule)]) for operator in asked for rule in RULES if rule != meaning[operator]]
+    lines += [use(operator, meaning[operator]) for operator in others]
+    rng.shuffle(lines)
+    content: Segments = [("".join(f" {line}" for line in lines), False)]
+    for operator in rng.sample(asked, len(asked)):
+        content += [(f" Use {operator}", False), (f" {meaning[operator]}", True), (".", False)]
+    return Document("strikes", [("", content)])
 
 
 def drill(rng: random.Random) -> Document:
@@ -151,7 +165,14 @@ def elimination(rng: random.Random) -> Document:
     """Only lessons: what failed leaves the rest. One operator each, or the two of a failed attempt together."""
     meaning = random_meaning(rng)
     expression, text = a_problem(rng)
-    lessons = [_lesson(rng, expression, meaning, single=0.6) for _ in range(rng.randint(1, 8))]
+    if rng.random() < 0.3:
+        lessons = [_lesson(rng, expression, meaning, single=0.3) for _ in range(rng.randint(1, 8))]
+    else:
+        lessons = []
+        for operator in dict.fromkeys(expression.operators):
+            wrong = [rule for rule in RULES if rule != meaning[operator]]
+            lessons += [never([(operator, rule)]) for rule in rng.sample(wrong, rng.choice((2, 3, 4, 5, 5, 5)))]
+        rng.shuffle(lessons)
     return _solved("elimination", render(text, [], [], [line for line in lessons if line]), expression, meaning)
 
 
@@ -207,7 +228,7 @@ def reflect_truly(attempts: Sequence[Experience], operators: Sequence[str]) -> t
     if not successes:
         return [], list(dict.fromkeys(never(list(n.items())) for n in failures))
     agreed = {op: r for op, r in successes[0].items() if all(n.get(op) == r for n in successes)}
-    lessons = [never([(op, r)]) for n in failures for op, r in n.items() if op in agreed and agreed[op] != r]
+    lessons = [never(list(n.items())) for n in failures if n not in successes]
     return [use(op, r) for op, r in agreed.items()], list(dict.fromkeys(lessons))
 
 
@@ -324,8 +345,9 @@ def _support(line: str) -> int:
     return int(line.rsplit("(", 1)[1].rstrip(")"))
 
 
-MAKERS: dict[str, Callable[[random.Random], Document]] = {
+MAKERS: dict[str, Callable[..., Document]] = {
     "pairs": pairs,
+    "strikes": strikes,
     "drill": drill,
     "arithmetic": arithmetic,
     "plain": plain,

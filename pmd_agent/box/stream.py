@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from pmd_agent.box.documents import MAKERS, Document, pairs
+from pmd_agent.box.documents import MAKERS, Document
 from pmd_agent.box.tokenizer import END, START
 
 
@@ -46,17 +46,18 @@ class Stream:
     def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: str, context: int) -> None:
         self.tokenizer, self.rng, self.context = tokenizer, random.Random(seed), context
 
-    def step(self, mix: dict[str, float], tokens: int, micro: int, known: int) -> list[list[Encoded]]:
+    def step(self, mix: dict[str, float], tokens: int, micro: int, known: dict[str, int]) -> list[list[Encoded]]:
         """Documents of `tokens` tokens in all, by the shares of the mix, in micro-batches of like length.
 
-        `micro` bounds the padded tokens of a micro-batch, `known` the pairs of a bare look-up document.
+        `micro` bounds the padded tokens of a micro-batch, `known` is the level of those kinds that have one.
         """
         kinds, weights = list(mix), list(mix.values())
         found: list[Encoded] = []
         total = 0
         while total < tokens:
             kind = self.rng.choices(kinds, weights)[0]
-            found.append(self._encode(pairs(self.rng, known) if kind == "pairs" else MAKERS[kind](self.rng)))
+            level = {"known": known[kind]} if kind in known else {}
+            found.append(self._encode(MAKERS[kind](self.rng, **level)))
             total += len(found[-1].ids)
         found.sort(key=lambda document: len(document.ids))
         batches: list[list[Encoded]] = [[]]

@@ -1,6 +1,6 @@
 """Pretraining the policy in the box, from nothing, on two CPU cores: `pmd box build`.
 
-First the drill alone, until look-ups work (they do not form inside the full mix), then the mix, at whose end the
+First drills, until look-ups and then elimination work (neither forms inside the full mix), then the mix, at whose end the
 learning rate falls to zero. Matrices are updated by Muon, embeddings and norms by AdamW. The loss is the mean cross-entropy
 in nats over the tokens marked as learnt. Several processes of one thread each, gradients summed: on matrices this small that
 is faster than threads.
@@ -28,18 +28,22 @@ from pmd_agent.box.documents import MAKERS
 from pmd_agent.box.stream import Encoded, Stream, collate, segments
 from pmd_agent.box.tokenizer import train_tokenizer
 
-DRILL = {"pairs": 1.0}
+LEVELS = {"pairs": (2, 4, 6, 8, 10, 12, 14, 16), "strikes": (1, 2, 3)}
+"""The drills, one after another: how much is to be kept in mind (pairs; operators)."""
+REPEATED = 0.2
+"""Share of the drills before, so that they are not forgotten."""
 MIX = {  # shares of documents
-    "pairs": 0.03,
+    "pairs": 0.02,
+    "strikes": 0.05,
     "drill": 0.05,
-    "arithmetic": 0.14,
-    "plain": 0.08,
-    "chat": 0.06,
-    "memory": 0.28,
-    "elimination": 0.10,
+    "arithmetic": 0.15,
+    "plain": 0.06,
+    "chat": 0.05,
+    "memory": 0.25,
+    "elimination": 0.11,
     "contrast": 0.09,
-    "postmortem": 0.05,
-    "abstract": 0.06,
+    "postmortem": 0.04,
+    "abstract": 0.07,
     "choice": 0.03,
     "choice_memory": 0.01,
     "choice_reflection": 0.01,
@@ -66,32 +70,46 @@ class BoxRecipe:
     warmup: int = 20
     tokens_per_step: int = 8192
     """Over all processes."""
-    most_pairs: int = 16
-    """The drill starts with 2 pairs and goes on by 2 whenever the mean over 20 steps passes .95."""
+    drill_pass: float = 0.95
+    """A drill's next level comes when the mean over 20 steps passes this."""
     drill_accuracy: float = 0.98
-    """The gate: the mix starts when that mean reaches it at `most_pairs`."""
+    """The gate: a drill is over when that mean reaches this at its last level."""
     drill_steps: int = 1500
-    """The gate opens after so many steps in any case."""
-    mix_steps: int = 1800
+    """All drills are over after so many steps in any case."""
+    mix_steps: int = 2200
     decay: float = 0.4
     """The last share of the mix, over which the learning rate falls linearly to zero."""
     processes: int = 2
 
 
-class Drill:
-    """The curriculum of look-ups, and the gate to the mix."""
+class Drills:
+    """The drills, and how far they have come."""
 
     def __init__(self, recipe: BoxRecipe) -> None:
-        self.recipe, self.known, self.recent = recipe, 2, [0.0] * 20
+        self.recipe, self.kinds = recipe, list(LEVELS)
+        self.known = {kind: levels[0] for kind, levels in LEVELS.items()}
+        self.now, self.recent = 0, [0.0] * 20
+
+    @property
+    def kind(self) -> str:
+        return self.kinds[self.now]
+
+    def mix(self) -> dict[str, float]:
+        before = self.kinds[: self.now]
+        return {self.kind: 1.0} | {kind: REPEATED / len(before) for kind in before}
 
     def update(self, hits: float, total: float) -> None:
-        self.recent = [*self.recent[1:], hits / total]
-        if self.known < self.recipe.most_pairs and sum(self.recent) / 20 > 0.95:
-            self.known, self.recent = self.known + 2, [0.0] * 20
+        self.recent = [*self.recent[1:], hits / max(1.0, total)]
+        mean, levels = sum(self.recent) / 20, LEVELS[self.kind]
+        level = levels.index(self.known[self.kind])
+        if level + 1 < len(levels):
+            if mean > self.recipe.drill_pass:
+                self.known[self.kind], self.recent = levels[level + 1], [0.0] * 20
+        elif mean >= self.recipe.drill_accuracy:
+            self.now, self.recent = self.now + 1, [0.0] * 20
 
-    def is_over(self, step: int) -> bool:
-        passed = self.known >= self.recipe.most_pairs and sum(self.recent) / 20 >= self.recipe.drill_accuracy
-        return passed or step >= self.recipe.drill_steps
+    def are_over(self, step: int) -> bool:
+        return self.now == len(self.kinds) or step >= self.recipe.drill_steps
 
 
 def build(out: Path, recipe: BoxRecipe, report: Callable[[dict[str, Any]], None] | None = None) -> None:
@@ -101,7 +119,7 @@ def build(out: Path, recipe: BoxRecipe, report: Callable[[dict[str, Any]], None]
     """
     out.mkdir(parents=True, exist_ok=True)
     make_tokenizer(recipe).save_pretrained(out)
-    (out / "build.json").write_text(json.dumps(asdict(recipe) | {"drill": DRILL, "mix": MIX}, indent=1))
+    (out / "build.json").write_text(json.dumps(asdict(recipe) | {"levels": LEVELS, "mix": MIX}, indent=1))
     log = out / "build.jsonl"
     log.write_text("")
     workers = spawn(train, args=(recipe, str(out), _free_port()), nprocs=recipe.processes, join=False)
@@ -159,29 +177,31 @@ def train(rank: int, recipe: BoxRecipe, out: str, port: int) -> None:
     model = new_model(recipe, tokenizer)
     optimisers = make_optimisers(model, recipe)
     stream = Stream(tokenizer, f"box/{recipe.seed}/{rank}", recipe.context)
-    drill: Drill | None = Drill(recipe)
+    drills = Drills(recipe)
+    full = {kind: levels[-1] for kind, levels in LEVELS.items()}
     share = recipe.tokens_per_step // recipe.processes
-    step, drilled, tokens, started = 0, 0, 0, time.time()
+    step, drilled, tokens, started = 0, -1, 0, time.time()
 
-    while drill is not None or step - drilled < recipe.mix_steps:
-        if drill is not None and drill.is_over(step):
-            drill, drilled = None, step
-        set_learning_rates(optimisers, recipe, step, None if drill else step - drilled)
-        known = drill.known if drill else recipe.most_pairs
+    while drilled < 0 or step - drilled < recipe.mix_steps:
+        if drilled < 0 and drills.are_over(step):
+            drilled = step
+        drilling = drilled < 0
+        set_learning_rates(optimisers, recipe, step, None if drilling else step - drilled)
         sums = torch.zeros(len(MAKERS), 3)
-        for batch in stream.step(DRILL if drill else MIX, share, max(2048, share // 2), known):
+        mix, known = (drills.mix(), drills.known) if drilling else (MIX, full)
+        for batch in stream.step(mix, share, max(2048, share // 2), known):
             tokens += backward(model, batch, tokenizer.pad_token_id, sums) * recipe.processes
         sums = sum_gradients(model, sums)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser, _ in optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        if drill is not None:
-            _, hits, total = sums[list(MAKERS).index("pairs")].tolist()
-            drill.update(hits, total)
         if rank == 0 and (step % 25 == 0 or step == drilled):
-            stage = f"drill {known}" if drill else "mix"
+            stage = f"{drills.kind} {drills.known[drills.kind]}" if drilling else "mix"
             write_log(Path(out), stage, step, tokens, time.time() - started, sums)
+        if drilling:
+            _, hits, total = sums[list(MAKERS).index(drills.kind)].tolist()
+            drills.update(hits, total)
         step += 1
 
     if rank == 0:

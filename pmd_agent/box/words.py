@@ -86,7 +86,7 @@ def _instructions(rng: random.Random, letters: str) -> str:
 
 def random_question(rng: random.Random, long: float = 0.08) -> tuple[str, str, str]:
     """(system message, question with lettered options, the letters). `long`: share of questions of up to 1,500 characters."""
-    letters = "ABCDE"[: rng.choice((2, 3, 4, 4, 4, 4, 5))]
+    letters = "ABCD"[: rng.choice((2, 2, 3, 4, 4, 4, 4))]
     is_long = rng.random() < long
     text = " ".join(_sentence(rng) for _ in range(rng.randint(4, 40) if is_long else rng.randint(1, 3)))
     scale = rng.randint(1, 5) if is_long else 1

@@ -21,7 +21,7 @@ from pmd_agent.box.documents import (
     use,
 )
 from pmd_agent.box.stream import Stream, collate, segments
-from pmd_agent.box.train import BoxRecipe, make_tokenizer
+from pmd_agent.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
 from pmd_agent.distillation.context import student_messages, teacher_messages
 from pmd_agent.pipelines.prompts import choose_attempts
 from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
@@ -67,12 +67,47 @@ def test_reflection_targets_by_hand() -> None:
     right, wrong, other = solved("max", "add"), solved("add", "add"), solved("max", "mul")
     assert reflect_truly([attempt(right, True), attempt(wrong, False)], ("zog", "vit")) == (
         ["Use zog max.", "Use vit add."],
-        ["Never zog add."],
+        ["Never zog add with vit add."],
     )
+    # A slip: what failed is what elsewhere was right, and so it teaches nothing.
+    assert reflect_truly([attempt(right, True), attempt(right, False)], ("zog", "vit"))[1] == []
     # Two successes that disagree: what they agree on.
     assert reflect_truly([attempt(right, True), attempt(other, True)], ("zog", "vit"))[0] == ["Use zog max."]
     # No success: no strategy.
     assert reflect_truly([attempt(wrong, False)], ("zog", "vit")) == ([], ["Never zog add with vit add."])
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+def test_strikes_leave_one_rule_of_each_operator(known: int) -> None:
+    rng = random.Random(known)
+    for _ in range(20):
+        pieces = list(segments(MAKERS["strikes"](rng, known=known)))
+        failed: dict[str, set[str]] = {}
+        for line in pieces[0][0].split("."):
+            if line.startswith(" Never"):
+                _, operator, rule = line.split()
+                failed.setdefault(operator, set()).add(rule)
+        asked = [text.split()[-1] for text, learn in pieces[1:] if not learn and text != "."]
+        answers = [text.strip() for text, learn in pieces if learn]
+        assert len(asked) == len(answers) <= known
+        assert [set(RULES) - failed[operator] for operator in asked] == [{answer} for answer in answers]
+
+
+def test_drills_rise_by_level_and_end_at_the_gate() -> None:
+    drills = Drills(BoxRecipe())
+    assert drills.mix() == {"pairs": 1.0}
+    seen = []
+    while not drills.are_over(0):
+        now, here = drills.now, (drills.kind, drills.known[drills.kind])
+        seen.append(here)
+        for _ in range(20):
+            drills.update(96, 100)
+        if here[1] == LEVELS[here[0]][-1]:  # .96 passes a level, not the gate
+            assert (drills.kind, drills.known[drills.kind]) == here
+            while drills.now == now:
+                drills.update(100, 100)
+    assert seen == [(kind, level) for kind, levels in LEVELS.items() for level in levels]
+    assert Drills(BoxRecipe()).are_over(BoxRecipe().drill_steps)
 
 
 def test_where_all_failed_lessons_name_what_failed_as_a_whole() -> None:
@@ -120,7 +155,7 @@ def test_one_symbol_is_one_token_and_any_text_survives() -> None:
 def test_batches_hold_like_lengths_within_their_budget() -> None:
     stream = Stream(load_tokenizer("box"), "test", 2048)
     mix: dict[str, Any] = {"pairs": 0.5, "contrast": 0.5}
-    batches = stream.step(mix, tokens=6000, micro=2048, known=4)
+    batches = stream.step(mix, tokens=6000, micro=2048, known={"pairs": 4})
     for batch in batches:
         ids, learn = collate(batch, pad=0)
         assert ids.numel() <= 2048 or len(batch) == 1

@@ -71,7 +71,7 @@ def test_a_build_writes_model_settings_and_log(tmp_path: Path) -> None:
         processes=1,
     )
     build(tmp_path / "made", recipe, lines.append)
-    assert [line["stage"] for line in lines] == ["drill 2", "mix"]
+    assert [line["stage"] for line in lines] == ["pairs 2", "mix"]
     assert json.loads((tmp_path / "made/build.json").read_text())["mix_steps"] == 2
     policy = LocalPolicy(load_base(str(tmp_path / "made")), load_tokenizer(str(tmp_path / "made")), name="made")
     assert (
