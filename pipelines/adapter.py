@@ -9,7 +9,8 @@ from typing import Any, get_origin
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-_THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
+from pmd_agent.text import strip_thinking
+
 _FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
 
 
@@ -21,7 +22,8 @@ class StrictJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
     """
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        text = _THINKING.sub("", completion).strip()
+        text = completion.strip()
+        text = text if text.startswith("{") else strip_thinking(text)
         fenced = _FENCE.match(text)
         text = fenced.group(1) if fenced else text
 

@@ -70,8 +70,7 @@ def start(
     else:
         parts = open_parts(run)
         try:
-            curriculum = Curriculum(parts.train, recipe.rollout.problems, recipe.seed)
-            practise(parts, curriculum, run, console)
+            practise(parts, run, console)
         finally:
             parts.memory.close()
             parts.policy.close()
@@ -209,6 +208,7 @@ def _prepare(
         return Parts(
             recipe=recipe,
             steps=steps,
+            curriculum=curriculum,
             train=train,
             validation=validation,
             test=test,

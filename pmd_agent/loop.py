@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from pmd_agent.console import Console
-from pmd_agent.curriculum import Curriculum
 from pmd_agent.evaluation import accuracy
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import (
@@ -31,13 +30,13 @@ from pmd_agent.stages import (
 from pmd_agent.types import Rollout, Verdict
 
 
-def practise(parts: Parts, curriculum: Curriculum, run: RunDir, console: Console) -> dict[str, Any]:
+def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
     """Run the recipe's steps and return the summary. A killed run goes on from its last commit."""
     measure(parts, run, console, "base")
 
     for step in range(run.next_step, parts.steps):
         m = Metrics(step)
-        problems_P = curriculum.batch(step)
+        problems_P = parts.curriculum.batch(step)
         rollouts_PG = attempt(parts, m, problems_P)  # plain prompts, no memory
         verdicts_PG = verify(parts, m, problems_P, rollouts_PG)
         experiences_PG = remember(parts, m, rollouts_PG, verdicts_PG)

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import update_wrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages, teacher_messages
 from pmd_agent.distillation.example import Example
 from pmd_agent.errors import RunError
@@ -36,6 +38,7 @@ class Parts:
 
     recipe: Recipe
     steps: int
+    curriculum: Curriculum
     train: tuple[Problem, ...]
     validation: tuple[Problem, ...]
     test: tuple[Problem, ...]
@@ -77,14 +80,18 @@ class Metrics:
         }
 
 
-def stage(function: Callable[..., Any]) -> Callable[..., Any]:
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def stage(function: Callable[Concatenate[Parts, Metrics, P], R]) -> Callable[Concatenate[Parts, Metrics, P], R]:
     """Times the stage under its own name."""
 
-    def timed(parts: Parts, m: Metrics, *args: Any) -> Any:
+    def timed(parts: Parts, m: Metrics, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with m.stage(function.__name__):
-            return function(parts, m, *args)
+            return function(parts, m, *args, **kwargs)
 
-    timed.__name__, timed.__doc__ = function.__name__, function.__doc__
+    update_wrapper(timed, function)
     return timed
 
 

@@ -6,7 +6,7 @@ import re
 
 # Markers by which chat templates set turns apart: ChatML and its kin, DeepSeek's wide bars, Llama 2, Gemma, plain bos/eos.
 _MARKER = re.compile(r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>")
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THINK = re.compile(r"<\s{0,2}(/?)\s{0,2}think(?:ing)?\s{0,2}>", re.IGNORECASE)
 
 
 def neutralise(text: str) -> str:
@@ -15,5 +15,20 @@ def neutralise(text: str) -> str:
 
 
 def strip_thinking(text: str) -> str:
-    """The text without hidden reasoning, an unfinished one included (SDPO strips it from demonstrations as well)."""
-    return _THINKING.sub("", text).strip()
+    """The text without hidden reasoning: `<think>` and `<thinking>` blocks (SDPO strips them from demonstrations as well).
+
+    A block that is never closed goes on to the end (the model was cut off while thinking), and one that was never opened
+    begins at the start (chat templates put the opening tag into the prompt). One pass, no backtracking.
+    """
+    kept: list[str] = []
+    cursor, start = 0, None
+    for tag in _THINK.finditer(text):
+        if not tag[1]:
+            start = tag.start() if start is None else start
+            continue
+        if start is None:
+            kept.clear()
+        else:
+            kept.append(text[cursor:start])
+        cursor, start = tag.end(), None
+    return "".join([*kept, text[cursor:start]]).strip()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pmd_agent.curriculum import Curriculum
 from pmd_agent.errors import RunError
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.pipelines import Generaliser, Reflector
@@ -65,7 +66,7 @@ def make(store: Memory, answers: list[str], trainer: Any = None, **settings: Any
         }
     )
     return Parts(
-        recipe=recipe, steps=4, train=PROBLEMS, validation=(), test=PROBLEMS, policy=ScriptedPolicy(answers, INSIGHTS), verifier=Checker(),
+        recipe=recipe, steps=4, curriculum=Curriculum(PROBLEMS, 2, 0), train=PROBLEMS, validation=(), test=PROBLEMS, policy=ScriptedPolicy(answers, INSIGHTS), verifier=Checker(),
         memory=store, embedder=HashingEmbedder(), reflector=Reflector(), generaliser=Generaliser(),
         trainer=trainer, context=10_000,
     )  # fmt: skip

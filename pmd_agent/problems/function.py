@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import os
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pmd_agent.errors import ProblemError
+from pmd_agent.named import import_named
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.types import Problem
 
@@ -75,24 +72,7 @@ def _check(name: str, parts: list[Any]) -> None:
 
 
 def _resolve(name: str) -> Callable[[], Any]:
-    module_name, colon, attribute = name.partition(":")
-    if not (colon and module_name and attribute.isidentifier()):
-        raise ProblemError(f"{name!r} does not name a Python function.", "Write it as package.module:function")
-    # A console script, unlike `python -m`, does not look into the working directory.
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ProblemError(
-            f"{module_name} (from {name}) cannot be imported: {type(error).__name__}: {error}",
-            f"It must be installed, or lie in {os.getcwd()}.",
-        ) from error
-    function = getattr(module, attribute, None)
-    if function is None:
-        close = difflib.get_close_matches(attribute, dir(module), n=3)
-        hint = f"Did you mean {' or '.join(close)}?" if close else ""
-        raise ProblemError(f"{module_name} has no {attribute!r}.", hint)
+    function = import_named(name, "function", ProblemError)
     if not callable(function):
         raise ProblemError(f"{name} is a {type(function).__name__}, not a function.")
     return function  # type: ignore[no-any-return]

@@ -1,6 +1,5 @@
 """Verifiers: what tells a right answer from a wrong one, and says why without giving the answer away."""
 
-from pmd_agent.verifiers.answer_tag import strip_thinking
 from pmd_agent.verifiers.base import Verified, Verifier, verify_all
 from pmd_agent.verifiers.build import build_verifier
 from pmd_agent.verifiers.exact import Exact
@@ -14,6 +13,5 @@ __all__ = [
     "Verified",
     "Verifier",
     "build_verifier",
-    "strip_thinking",
     "verify_all",
 ]

@@ -6,8 +6,7 @@ Decisions:
 - Only a complete pair counts: `<answer>B` that is cut off is no answer. Of several pairs the last one counts, because a
   model that corrects itself does so afterwards; of nested ones the innermost.
 - What stands in a thinking or reasoning block is a draft, not the answer.
-- Thinking (`<think>`, `<thinking>`): a block that is never closed goes on to the end (the model was cut off while
-  thinking), and one that was never opened begins at the start (chat templates put the opening tag into the prompt).
+- Thinking is taken off as everywhere (`text.strip_thinking`).
 - `<reasoning>` is part of the requested format, not of a template: only a complete pair is a block, so that a forgotten
   closing tag does not cost an answer that is given.
 - One pass over the tags, no backtracking: a completion that repeats a tag thousands of times takes no longer.
@@ -19,9 +18,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-_THINKING = ("think", "thinking")
-_REASONING = ("reasoning",)
-_TAG = re.compile(r"<\s{0,2}(/?)\s{0,2}(think|thinking|reasoning|answer)\s{0,2}>", re.IGNORECASE)
+from pmd_agent.text import strip_thinking
+
+_TAG = re.compile(r"<\s{0,2}(/?)\s{0,2}(reasoning|answer)\s{0,2}>", re.IGNORECASE)
 
 Fault = Literal["", "missing", "unclosed", "in a block"]
 
@@ -37,18 +36,13 @@ class TaggedAnswer:
 
 def tagged_answer(text: str) -> TaggedAnswer:
     """The last complete answer tag outside of thinking and reasoning."""
-    outside = _without(strip_thinking(text), _REASONING, open_ended=False)
+    outside = _without_reasoning(strip_thinking(text))
     content, unclosed = _last_answer(outside)
     if content is not None:
         return TaggedAnswer(content)
     if unclosed:
         return TaggedAnswer(None, "unclosed")
     return TaggedAnswer(None, "in a block" if _last_answer(text)[0] is not None else "missing")
-
-
-def strip_thinking(text: str) -> str:
-    """Without `<think>` blocks (see the decisions above). `<reasoning>` stays: it is part of the answer's format."""
-    return _without(text, _THINKING, open_ended=True).strip()
 
 
 def format_feedback(fault: Fault) -> str:
@@ -74,21 +68,16 @@ def _last_answer(text: str) -> tuple[str | None, bool]:
     return content, start is not None
 
 
-def _without(text: str, names: tuple[str, ...], *, open_ended: bool) -> str:
-    """`text` without the blocks of these tags. `open_ended`: also without those that lack one of their two tags."""
+def _without_reasoning(text: str) -> str:
+    """`text` without complete reasoning blocks."""
     kept: list[str] = []
     cursor, start = 0, None
     for tag in _TAG.finditer(text):
-        if tag[2].lower() not in names:
+        if tag[2].lower() != "reasoning":
             continue
         if not tag[1]:
             start = tag.start() if start is None else start
         elif start is not None:
             kept.append(text[cursor:start])
             cursor, start = tag.end(), None
-        elif open_ended:
-            kept.clear()
-            cursor = tag.end()
-    if start is not None and open_ended:
-        return "".join([*kept, text[cursor:start]])
     return "".join([*kept, text[cursor:]])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pmd_agent.errors import RecipeError
+from pmd_agent.named import import_named
 from pmd_agent.types import Problem, Verdict
 
 
@@ -54,24 +51,7 @@ def import_verifier(name: str, success_threshold: float = 0.5) -> FunctionVerifi
 
     Modules in the working directory are found too.
     """
-    module_name, colon, attribute = name.partition(":")
-    if not (colon and module_name and attribute.isidentifier()):
-        raise RecipeError(f"{name!r} does not name a Python function.", "Write it as package.module:function")
-    # A console script, unlike `python -m`, does not look into the working directory.
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise RecipeError(
-            f"{module_name} (from the verifier {name}) cannot be imported: {type(error).__name__}: {error}",
-            f"It must be installed, or lie in {os.getcwd()}.",
-        ) from error
-    function = getattr(module, attribute, None)
-    if function is None:
-        close = difflib.get_close_matches(attribute, dir(module), n=3)
-        hint = f"Did you mean {' or '.join(close)}?" if close else ""
-        raise RecipeError(f"{module_name} has no {attribute!r}.", hint)
+    function = import_named(name, "function", RecipeError)
     _check_callable(function, name)
     return FunctionVerifier(function, name, success_threshold)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pmd_agent.verifiers import strip_thinking
+from pmd_agent.text import strip_thinking
 from pmd_agent.verifiers.answer_tag import tagged_answer
 
 
@@ -60,24 +60,6 @@ def test_the_last_complete_answer_outside_of_blocks(text: str, content: str) -> 
 def test_why_there_is_none(text: str, fault: str) -> None:
     assert tagged_answer(text).content is None
     assert tagged_answer(text).fault == fault
-
-
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("<think>a</think>\n\nb", "b"),
-        ("a</think>b", "b"),
-        ("a <think>b", "a"),
-        ("a<think>b</think>c</think>d", "d"),
-        ("<think>a</think>b<think>c</think>d", "bd"),
-        ("<THINKING>a</thinking>b", "b"),
-        ("<reasoning>a</reasoning>b", "<reasoning>a</reasoning>b"),
-        ("a <thin> b", "a <thin> b"),
-        ("", ""),
-    ],
-)
-def test_strip_thinking(text: str, left: str) -> None:
-    assert strip_thinking(text) == left
 
 
 @settings(deadline=None)

@@ -64,7 +64,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         with torch.no_grad():
             for name, parameter in adapter_parameters(model, STUDENT).items():
                 if "lora_B" in name:
-                    parameter.normal_(0.0, 0.03, generator=generator)
+                    parameter.normal_(0.0, 0.06, generator=generator)
         folder = tmp_path_factory.mktemp(f"v{seed + 1:06d}")
         model.save_pretrained(str(folder), selected_adapters=[STUDENT])
         for file in (folder / STUDENT).iterdir():
