@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -240,12 +240,12 @@ def test_a_random_adapter_cannot_break_the_syntax(policy: VllmPolicy, adapters: 
 
         problem: str = dspy.InputField()
         right: bool = dspy.OutputField()
-        errors: int = dspy.OutputField()
+        worst: Literal["sign", "order", "result"] = dspy.OutputField()
 
     policy.load(adapters[2], 32)
     with dspy.context(lm=policy.lm(temperature=1.0, max_tokens=300, seed=0), adapter=StrictJSONAdapter()):
         judged = [dspy.Predict(Verdict)(problem=str(i)) for i in range(8)]
-    assert all(isinstance(j.right, bool) and isinstance(j.errors, int) for j in judged)
+    assert all(isinstance(j.right, bool) and j.worst in ("sign", "order", "result") for j in judged)
 
 
 def test_a_running_server_can_be_used_and_is_left_clean(
@@ -321,4 +321,12 @@ def test_kill_9_of_the_owner_leaves_no_server(tmp_path: Path) -> None:
     while session_members(watchdog) and time.monotonic() < until:
         time.sleep(0.1)
     assert not session_members(watchdog)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in members)
+    assert not any(lives(pid) for pid in members)
+
+
+def lives(pid: int) -> bool:
+    """Zombies do not: where pid 1 collects no orphans, they stay."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

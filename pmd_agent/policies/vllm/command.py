@@ -19,6 +19,8 @@ BASE_NAME = "pmd-base"
 """The name under which a server that pmd starts serves the base model."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """LoRA ranks that vLLM makes room for."""
+CPU_BATCH_TOKENS = 8192
+"""Of one step of the CPU build's engine; at least a whole prompt has to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,9 @@ def server_command(
         command += ["--enable-sleep-mode"] if settings.sleep else []
     else:
         command += ["--enforce-eager"]  # compiling takes longer there than it saves
+        # A prompt read in two parts kills 0.32's CPU engine where a seed is given: it winds back a generator that cannot.
+        command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens"]
+        command += [str(max(CPU_BATCH_TOKENS, settings.max_model_len or 0))]
     for option, count in (("tensor", settings.tensor_parallel), ("data", settings.data_parallel)):
         command += [f"--{option}-parallel-size", str(count)] if count > 1 else []
     if settings.lora_rank:
