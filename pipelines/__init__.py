@@ -13,6 +13,7 @@ from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.build import build_program
 from pmd_agent.pipelines.compose import After, Beside, Critic
 from pmd_agent.pipelines.generaliser import Generaliser
+from pmd_agent.pipelines.outside import outside_lm
 from pmd_agent.pipelines.reflector import Reflector
 from pmd_agent.pipelines.run import generalise_all, reflect_all
 
@@ -25,5 +26,6 @@ __all__ = [
     "StrictJSONAdapter",
     "build_program",
     "generalise_all",
+    "outside_lm",
     "reflect_all",
 ]

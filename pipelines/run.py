@@ -17,8 +17,9 @@ from typing import Any, Literal
 import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from pmd_agent.errors import PMDError
+from pmd_agent.errors import PipelineError, PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
+from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
 # A changing policy must not be answered from its past.
@@ -147,6 +148,8 @@ def _run(lm: dspy.LM, calls: Sequence[Callable[[], dspy.Prediction]]) -> list[ds
             except LMError as error:  # DSPy wraps what the policy says, such as that a prompt is too long
                 if isinstance(error.__cause__, PMDError):
                     raise error.__cause__ from None
+                if isinstance(lm, OutsideLM):
+                    raise PipelineError(f"{lm.model} failed: {error}", "Check pipeline.lm, or leave it out.") from None
                 raise
             finally:
                 if engine is not None:

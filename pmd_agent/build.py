@@ -157,13 +157,18 @@ def _prepare(
     generaliser: dspy.Module | None = None,
 ) -> Callable[[RunDir], Parts]:
     """Everything but what lives in the run's folder. `frozen`: no trainer; the policy answers with `adapter` or as it is."""
-    from pmd_agent.pipelines import build_program
+    from pmd_agent.pipelines import build_program, outside_lm
 
     settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
     reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
     verifier = build_verifier(recipe.problems.verifier, recipe.rollout.success_threshold)
     policy, trainer, context = _policy(recipe, adapter, frozen, console)
+    if recipe.pipeline.lm.model is not None:
+        outside_lm(
+            **recipe.pipeline.lm.model_dump(), temperature=0.0, max_tokens=1
+        )  # a key that is missing is missed now
+        console.warn(f"{recipe.pipeline.lm.model} writes the memory (pipeline.lm): it is not the policy's own.")
     if getattr(recipe.policy, "thinking", False):
         console.warn("policy.thinking is on: thinking models are reported to lose up to 17 % under self-distillation.")
     for reason in problems.skipped[:3]:

@@ -125,6 +125,7 @@ def summarise(parts: Parts, run: RunDir) -> dict[str, Any]:
     summary = {
         "name": parts.recipe.name,
         "method": parts.recipe.method,
+        "programs_by": parts.recipe.pipeline.lm.model or "policy",
         "seed": parts.recipe.seed,
         "steps": parts.steps,
         "rollouts": rollouts,

@@ -203,8 +203,21 @@ ModulePath = str
 """package.module:Class"""
 
 
+class ProgramLM(Section):
+    """Another model than the policy to run the programs, through litellm. The summary names it: memory is not the policy's own."""
+
+    model: str | None = None
+    """provider/name, such as openai/NAME or hosted_vllm/NAME. Empty: the policy itself."""
+    api_base: str | None = None
+    """http://host:port/v1 of a server of one's own."""
+    api_key: str | None = None
+    """The environment variable that holds the key. Empty: the provider's usual one."""
+
+
 class Pipeline(Section):
     """The DSPy programs by which the policy writes its memory."""
+
+    lm: ProgramLM = ProgramLM()
 
     reflector: ModulePath | list[ModulePath] = "pmd_agent.pipelines:Reflector"
     """package.module:Class, or a list of them that work one after the other (each may refine what came before)."""

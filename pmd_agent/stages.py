@@ -192,9 +192,7 @@ def reflect(
     settings = parts.recipe.pipeline
     insights_P, counts = reflect_all(
         parts.reflector,
-        parts.policy.lm(
-            temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 1)
-        ),
+        program_lm(parts, seed_for(parts.recipe, m.step, 1)),
         problems_P,
         experiences_PG,
         step=m.step,
@@ -226,9 +224,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     )
     behaviors, counts = generalise_all(
         parts.generaliser,
-        parts.policy.lm(
-            temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed_for(parts.recipe, m.step, 2)
-        ),
+        program_lm(parts, seed_for(parts.recipe, m.step, 2)),
         [(name, [insight for problem in ids for insight in known[problem]]) for name, ids in clusters.items()],
         step=m.step,
         policy_version=parts.policy.version,
@@ -365,6 +361,16 @@ def _messages_within(parts: Parts, context: TeacherContext, rollout_id: str | No
 
     budget = min(parts.recipe.memory.max_tokens, room - overhead)
     return teacher_messages(context, rollout_id, max_tokens=budget, count_tokens=count)
+
+
+def program_lm(parts: Parts, seed: int) -> dspy.LM:
+    """What runs the programs: the policy, or the model that `pipeline.lm` names."""
+    settings = parts.recipe.pipeline
+    if settings.lm.model is None:
+        return parts.policy.lm(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed)
+    from pmd_agent.pipelines import outside_lm
+
+    return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
 
 
 def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:
