@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
-from pmd_agent.distillation.losses import divergence
 from pmd_agent.recipe import Distill
 from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, answering_as, copy_adapter
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation import trainer as trainer_module
+from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
-from pmd_agent.distillation.losses import divergence
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.recipe import Distill, Teacher
 from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, answering_as

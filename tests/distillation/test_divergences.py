@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation.losses import Divergence, divergence, forward_kl, jsd, reverse_kl
+from pmd_agent.distillation.divergences import Divergence, divergence, forward_kl, jsd, reverse_kl
 
 ALPHAS = (0.05, 0.3, 0.5, 0.9)
 DIVERGENCES: dict[str, Divergence] = {"forward": forward_kl, "reverse": reverse_kl} | {
