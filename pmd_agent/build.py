@@ -17,11 +17,13 @@ from pmd_agent.loop import practise
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
+    Distill,
     FileProblems,
     FunctionProblems,
     Recipe,
     SciKnowEvalProblems,
     ScriptedPolicySection,
+    Teacher,
     VllmPolicySection,
     WorldProblems,
 )  # fmt: skip
@@ -251,7 +253,8 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console
     if adapter is not None:
         model = load_adapter(model, adapter)
     elif learns:
-        lora = recipe.distill.lora
+        learning = _learning(recipe)
+        lora = learning.lora
         model = attach_lora(
             model,
             rank=lora.rank,
@@ -259,11 +262,15 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console
             dropout=lora.dropout,
             targets=lora.targets,
             seed=recipe.seed,
-            teacher=recipe.distill.teacher.type == "ema",
+            teacher=learning.teacher.type == "ema",
         )
         pad = tokenizer.pad_token_id
         trainer = Trainer(
-            model, recipe.distill, pad_id=tokenizer.eos_token_id if pad is None else pad, seed=recipe.seed
+            model,
+            learning,
+            pad_id=tokenizer.eos_token_id if pad is None else pad,
+            seed=recipe.seed,
+            special_ids=tokenizer.all_special_ids,
         )
     if isinstance(section, VllmPolicySection):
         served = _vllm_policy(recipe, section, tokenizer, adapter, console)
@@ -272,6 +279,14 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console
         model, tokenizer, name=Path(section.model).name, thinking=section.thinking, batch_tokens=section.batch_tokens
     )
     return policy, trainer, policy.context
+
+
+def _learning(recipe: Recipe) -> Distill:
+    """How the trainer learns. GRPO keeps no teacher, and has a learning rate of its own where the recipe gives it one."""
+    settings = recipe.distill
+    if recipe.method != "grpo":
+        return settings
+    return settings.model_copy(update={"lr": settings.grpo.lr or settings.lr, "teacher": Teacher(type="initial")})
 
 
 def _vllm_policy(

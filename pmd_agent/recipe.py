@@ -274,9 +274,25 @@ class Lora(Section):
 class Teacher(Section):
     """Whose weights read the memory. All of them share one copy of the base."""
 
-    type: Literal["initial", "current", "ema"] = "ema"
+    type: Literal["initial", "current", "ema", "trust_region"] = "ema"
+    """trust_region: logits between those of initial and current weights, at the price of two forward passes."""
     rate: float = Field(0.05, gt=0, le=1)
     """ema: teacher <- (1 - rate) teacher + rate student, after each step."""
+    mix: float = Field(0.05, ge=0, le=1)
+    """trust_region: logits = (1 - mix) initial + mix current."""
+
+
+class Grpo(Section):
+    """The policy gradient, for method=grpo and for what `routing` sends there."""
+
+    lr: float | None = Field(None, gt=0)
+    """Learning rate of method=grpo. Empty: distill.lr."""
+    clip: float = Field(0.2, gt=0, lt=1)
+    """The ratio to the policy that sampled counts within [1 - clip, 1 + clip]."""
+    clip_high: float | None = Field(None, gt=0)
+    """Another upper bound, 1 + clip_high. Empty: clip."""
+    kl: float = Field(0.0, ge=0)
+    """Weight of the KL to the initial policy (k3 estimator)."""
 
 
 class Distill(Section):
@@ -284,10 +300,20 @@ class Distill(Section):
 
     enabled: bool = True
     """False: the policy stays frozen while memory grows."""
-    divergence: Literal["forward_kl", "reverse_kl", "jsd"] = "jsd"
-    """forward: KL(teacher || student), reverse: KL(student || teacher), jsd: between them."""
+    divergence: Literal["forward_kl", "reverse_kl", "jsd", "sampled_kl"] = "jsd"
+    """forward: KL(teacher || student), reverse: KL(student || teacher), jsd: between them; sampled: reverse, from one token."""
     alpha: float = Field(0.5, gt=0, lt=1)
     """jsd only: the teacher's share of the mixture."""
+    top_k: int | None = Field(100, ge=1)
+    """Over the student's likeliest tokens and one tail for the rest. Empty: over the whole vocabulary."""
+    importance_clip: float | None = Field(2.0, ge=1)
+    """A token's divergence is multiplied by min(student / sampling policy, this). Empty: by nothing."""
+    weighting: Literal["none", "pass_rate"] = "none"
+    """pass_rate: a problem counts by sqrt(p (1 - p)), p = (correct + 1) / (rollouts + 2), so that none counts nothing."""
+    routing: Literal["none", "srpo"] = "none"
+    """srpo: correct rollouts to the policy gradient, failed ones to the teacher."""
+    mask_special: bool = False
+    """No loss on the tokenizer's special tokens, such as the one that ends an answer."""
     lr: float = Field(1e-5, gt=0)
     warmup: int = Field(10, ge=0)
     """Steps of linear warm-up."""
@@ -301,6 +327,7 @@ class Distill(Section):
     """Teacher and student tokens in one forward pass, padding included."""
     teacher: Teacher = Teacher()
     lora: Lora = Lora()
+    grpo: Grpo = Grpo()
 
 
 class Evaluate(Section):
@@ -323,8 +350,8 @@ class Recipe(Section):
 
     name: str = "run"
     """The run's folder is runs/<name>."""
-    method: Literal["pmd", "sdpo"] = "pmd"
-    """sdpo switches memory off: siblings and feedback are all that the teacher reads."""
+    method: Literal["pmd", "sdpo", "grpo"] = "pmd"
+    """sdpo switches memory off: siblings and feedback are all that the teacher reads. grpo has no teacher either."""
     seed: int = 0
     steps: int | None = Field(None, ge=1)
     """Empty: epochs."""
@@ -345,11 +372,13 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _method(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("method") == "sdpo":
-            memory = data.get("memory") or {}
+        if isinstance(data, dict) and data.get("method") in ("sdpo", "grpo"):
+            method, memory = data["method"], data.get("memory") or {}
             if isinstance(memory, dict):
                 if memory.get("tiers"):
-                    raise ValueError("method=sdpo keeps no memory, but memory.tiers is set: leave out one of the two")
+                    raise ValueError(
+                        f"method={method} keeps no memory, but memory.tiers is set: leave out one of the two"
+                    )
                 data = data | {"memory": memory | {"tiers": ()}}
         return data
 
@@ -357,6 +386,8 @@ class Recipe(Section):
     def _consistent(self) -> Recipe:
         if "behavior" in self.memory.tiers and "insight" not in self.memory.tiers and self.memory.persist:
             raise ValueError("memory.tiers: behaviors are made from insights; add insight, or leave out behavior")
+        if self.method == "grpo" and self.distill.routing != "none":
+            raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
         if not re.fullmatch(r"\w[\w.-]{0,79}", self.name):
             raise ValueError(f"name={self.name!r} names a folder: use letters, digits, '_', and then '.' and '-'")
         return self

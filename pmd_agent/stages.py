@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages, teacher_messages
-from pmd_agent.distillation.example import Example
+from pmd_agent.distillation.examples import choose_examples
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
 from pmd_agent.memory import Embedder, Memory, cluster_problems
@@ -257,29 +257,16 @@ def distil(
     verdicts_PG: Sequence[Sequence[Verdict]],
     contexts_P: Sequence[TeacherContext],
 ) -> None:
-    """The student's own rollouts, taught token by token by the teacher that reads memory."""
-    examples, considered, too_long = [], 0, 0
-    for rollouts_G, verdicts_G, context in zip(rollouts_PG, verdicts_PG, contexts_P, strict=True):
-        for rollout, verdict in zip(rollouts_G, verdicts_G, strict=True):
-            if verdict.reward is None or not any(rollout.written):
-                continue
-            considered += 1
-            if context.is_empty_for(rollout.id):
-                continue
-            prompt = teacher_prompt(parts, context, rollout.id, room=parts.context - len(rollout.completion_ids))
-            if prompt is None:
-                too_long += 1
-                continue
-            examples.append(
-                Example(
-                    rollout.prompt_ids, tuple(prompt), rollout.completion_ids, rollout.written, bool(verdict.correct)
-                )
-            )
-    m.values["context_fraction"] = len(examples) / max(1, considered)
-    m.values["context_too_long"] = too_long
+    """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO)."""
+
+    def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
+        return teacher_prompt(parts, context, rollout.id, room=parts.context - len(rollout.completion_ids))
+
+    chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, contexts_P, prompt_of)
+    m.values |= chosen.metrics()
     if parts.trainer is not None:
         with parts.policy.resting():
-            m.values |= parts.trainer.step(examples)
+            m.values |= parts.trainer.step(chosen.examples)
 
 
 @stage

@@ -17,6 +17,8 @@ from pmd_agent.errors import PolicyError
 
 STUDENT, TEACHER = "student", "teacher"
 BOX = "box"
+Weights = Literal["initial", "current", "ema"]
+"""Whose weights answer: the base alone, the student, or the EMA teacher."""
 
 
 def box_path() -> Path:
@@ -194,7 +196,7 @@ def copy_adapter(model: Any, source: str, target: str, rate: float = 1.0) -> Non
 
 
 @contextmanager
-def answering_as(model: Any, who: Literal["initial", "current", "ema"]) -> Iterator[None]:
+def answering_as(model: Any, who: Weights) -> Iterator[None]:
     """Within: the base alone, the student, or the EMA teacher. Afterwards the student again."""
     if who == "current":
         yield

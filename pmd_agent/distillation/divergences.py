@@ -81,6 +81,13 @@ def sampled_kl(student_N: Tensor, teacher_N: Tensor) -> Tensor:
     return log_ratio + log_ratio * (student_N - student_N.detach())
 
 
+@torch.no_grad()
+def entropy(logits_NV: Tensor) -> Tensor:
+    """(N,) -sum_v p log p in nats, a gauge: no gradient. A masked token adds nothing."""
+    logprobs_NV = torch.log_softmax(logits_NV.float(), -1).clamp_min(IMPOSSIBLE)
+    return -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+
+
 def _logprobs(student_NC: Tensor, teacher_NC: Tensor) -> tuple[Tensor, Tensor]:
     """In float32. A masked token (logit -inf) becomes very unlikely: 0 * (-inf + inf) is NaN, and so is its gradient."""
     s, t = torch.log_softmax(student_NC.float(), -1), torch.log_softmax(teacher_NC.detach().float(), -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -16,16 +16,17 @@ from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.recipe import Distill, Teacher
-from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, answering_as
+from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
 
 Load = Callable[..., Any]
-Who = Literal["initial", "current", "ema"]
-WHO: tuple[Who, ...] = ("initial", "current", "ema")
+WHO: tuple[Weights, ...] = ("initial", "current", "ema")
 
 
-def settings(who: Who = "ema", **changes: Any) -> Distill:
-    """No warm-up, no decay, no clipping: what a test sees is the loss's own doing."""
+def settings(who: Weights = "ema", **changes: Any) -> Distill:
+    """No warm-up, no decay, no clipping, no ratio, all of the vocabulary: what a test sees is the loss's own doing."""
     plain: dict[str, Any] = {
+        "top_k": None,
+        "importance_clip": None,
         "lr": 1e-2,
         "warmup": 0,
         "weight_decay": 0.0,
@@ -48,7 +49,8 @@ def example(number: int, *, same: bool = False, written: tuple[bool, ...] | None
 
     prompt, completion = ids(3 + number), ids(4 + 3 * (number % 4) if written is None else len(written))
     teacher = prompt if same else ids(5 + 7 * (number % 3)) + prompt
-    return Example(prompt, teacher, completion, written or (True,) * len(completion), number % 2 == 0)
+    logprobs = tuple((-4 * torch.rand(len(completion), generator=generator)).tolist())
+    return Example(prompt, teacher, completion, written or (True,) * len(completion), logprobs, number % 2 == 0)
 
 
 def examples(n: int = 5, **options: Any) -> list[Example]:
@@ -82,6 +84,7 @@ def logits_at(model: Any, prompt: tuple[int, ...], e: Example) -> Tensor:
 
 def naive_losses(model: Any, batch: Sequence[Example], distill: Distill) -> list[Tensor]:
     """Per example the (N,) divergences at its written tokens."""
+    assert distill.divergence != "sampled_kl" and distill.teacher.type != "trust_region"
     judge, found = divergence(distill.divergence, distill.alpha), []
     for e in batch:
         with torch.no_grad(), answering_as(model, distill.teacher.type):
@@ -93,7 +96,7 @@ def naive_losses(model: Any, batch: Sequence[Example], distill: Distill) -> list
 
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("name", ["forward_kl", "reverse_kl", "jsd"])
-def test_loss_and_gradients_are_the_naive_ones(load_student: Load, who: Who, name: str) -> None:
+def test_loss_and_gradients_are_the_naive_ones(load_student: Load, who: Weights, name: str) -> None:
     """Catches a shift of a position, a wrong denominator, padding that is seen, a teacher of the wrong weights."""
     distill = settings(who, divergence=name, alpha=0.3, batch_tokens=256)
     batch = [*examples(8), example(8, written=(True, False, False, True, True))]
@@ -154,7 +157,7 @@ def test_a_teacher_that_reads_the_same_teaches_nothing(load_student: Load, name:
 
 
 @pytest.mark.parametrize("who", WHO)
-def test_the_student_moves_towards_its_teacher(load_student: Load, who: Who) -> None:
+def test_the_student_moves_towards_its_teacher(load_student: Load, who: Weights) -> None:
     model, batch = load_student(teacher=who == "ema"), examples()
     taught = trainer(model, settings(who))
     losses = [taught.step(batch)["loss"] for _ in range(15)]
@@ -183,6 +186,7 @@ def test_what_others_wrote_is_read_but_not_learnt(load_student: Load) -> None:
         first.teacher_prompt_ids,
         (*first.completion_ids[:2], first.completion_ids[2] + 1, *first.completion_ids[3:]),
         written,
+        first.logprobs,
         first.correct,
     )
     distill, model = settings(), load_student(teacher=True)
@@ -282,6 +286,7 @@ def test_the_teacher_has_no_dropout(load_student: Load) -> None:
     """With dropout in the student alone, what the teacher says is the same each time."""
     model = load_student(dropout=0.5)
     said = []
+    taught = trainer(model, settings("current", lr=1e-30, updates=3))
     original = model.get_base_model().model.forward
 
     def listen(*args: Any, **kwargs: Any) -> Any:
@@ -291,7 +296,7 @@ def test_the_teacher_has_no_dropout(load_student: Load) -> None:
         return out
 
     model.get_base_model().model.forward = listen
-    trainer(model, settings("current", lr=1e-30, updates=3)).step(examples(1) * 3)
+    taught.step(examples(1) * 3)
     assert len(said) == 3
     assert torch.equal(said[0], said[1]) and torch.equal(said[1], said[2])
     assert not model.training
@@ -303,7 +308,7 @@ def test_the_teacher_has_no_dropout(load_student: Load) -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.parametrize("who", WHO)
 def test_a_resumed_trainer_goes_on_as_if_never_stopped(
-    load_student: Load, tmp_path: Path, who: Who, dropout: float
+    load_student: Load, tmp_path: Path, who: Weights, dropout: float
 ) -> None:
     distill = settings(who, warmup=5, weight_decay=0.01, updates=2)
     batches = [examples(5), [example(i) for i in range(5, 9)]]

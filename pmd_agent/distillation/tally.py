@@ -1,0 +1,52 @@
+"""What a step reports: running sums over its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pmd_agent.distillation.example import Example
+from pmd_agent.distillation.objectives import Judged, Tokens
+
+
+class Tally:
+    """Sums over the batches added so far."""
+
+    def __init__(self) -> None:
+        self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
+        self._gain = {True: [0.0, 0], False: [0.0, 0]}
+
+    def add(self, tokens: Tokens, judged: Judged) -> None:
+        self.loss += float((judged.loss_N.detach() * tokens.weight_N).sum())
+        self.weight += float(tokens.weight_N.sum())
+        self.tokens += len(tokens.target_N)
+        self.entropy += float(judged.entropy_N.sum())
+        self.ratio += float(judged.ratio_N.sum())
+        self.clipped += float(judged.clipped_N.sum())
+
+    def add_gain(self, batch: Sequence[Example], gain_N: Tensor) -> None:
+        """`gain_N`: the teacher's log-probability less the student's, at the written tokens of the batch."""
+        for e, gain in zip(batch, gain_N.split([sum(e.written) for e in batch]), strict=True):
+            if len(gain):
+                self._gain[e.correct][0] += float(gain.mean())
+                self._gain[e.correct][1] += 1
+
+    @property
+    def teacher_gain(self) -> float | None:
+        """Mean gain of correct rollouts less that of wrong ones, nats per token; None where there are not both."""
+        (right, n_right), (wrong, n_wrong) = self._gain[True], self._gain[False]
+        return right / n_right - wrong / n_wrong if n_right and n_wrong else None
+
+    def metrics(self) -> dict[str, float]:
+        """Means over tokens: the loss by weight, the others plainly. The latter are left out where there was no token."""
+        found = {"loss": self.loss / (self.weight or 1.0), "tokens": self.tokens}
+        if self.tokens:
+            found |= {
+                "entropy": self.entropy / self.tokens,
+                "importance_ratio": self.ratio / self.tokens,
+                "clip_fraction": self.clipped / self.tokens,
+            }
+        if (gain := self.teacher_gain) is not None:
+            found["teacher_gain"] = gain
+        return found
