@@ -227,6 +227,7 @@ def _prepare(
             generaliser=generaliser,
             trainer=trainer,
             context=context,
+            history=[row for row in run.metrics() if row["step"] < run.next_step],
         )
 
     return open_in

@@ -130,6 +130,8 @@ class Console:
                 self.info(_gain(f"  {kind}", (base_kinds.get(kind) or {}).get("avg"), means.get("avg")))
         if final.get("with_memory") is not None:
             self.info(f"{'with memory':<16} {percent(final['with_memory'])}")
+        if summary.get("internalisation") is not None:
+            self.info(f"{'internalised':<16} {percent(summary['internalisation'])}")
         if summary.get("programs_by", "policy") != "policy":
             self.info(f"{'memory by':<16} {summary['programs_by']}, not by the policy itself")
         for name, command in (("adapter", "pmd export RUN --to DIR"), ("memory", "pmd memory list RUN")):

@@ -13,6 +13,7 @@ from typing import Any
 
 from pmd_agent.console import Console
 from pmd_agent.evaluation import accuracy
+from pmd_agent.gauges import alarms, internalisation
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import (
     Metrics,
@@ -50,11 +51,21 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
             parts.memory.rollback(step)  # transient: nothing outlives its step
         commit(parts, m, run, rollouts_PG, verdicts_PG)
         console.step(step, parts.steps, m.record())
+        watch(parts, m, console)
 
     measure(parts, run, console, "final")
     if reads_memory(parts):
         measure(parts, run, console, "final_with_memory", with_memory=True)
     return summarise(parts, run)
+
+
+def watch(parts: Parts, m: Metrics, console: Console) -> None:
+    """A warning where this step crosses a bound, or ended distillation."""
+    for sentence in alarms(parts.history, m.values):
+        console.warn(f"step {m.step + 1}: {sentence}")
+    if m.values.get("distillation_ended") and not (parts.history and parts.history[-1].get("distillation_ended")):
+        console.warn(f"step {m.step + 1}: the teacher gains nothing any more, so distillation has ended")
+    parts.history.append(m.record())
 
 
 def validate(parts: Parts, m: Metrics) -> None:
@@ -136,6 +147,7 @@ def summarise(parts: Parts, run: RunDir) -> dict[str, Any]:
             "detail": final,
             "detail_with_memory": with_memory,
         },
+        "internalisation": internalisation(base.get("avg"), final.get("avg"), (with_memory or {}).get("avg")),
         "memory": parts.memory.counts(),
         "seconds": {name: round(s, 1) for name, s in seconds.items()}
         | {"evaluation": round(sum(r["seconds"] for r in measured.values() if r), 1)},

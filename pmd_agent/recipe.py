@@ -314,6 +314,10 @@ class Distill(Section):
     """srpo: correct rollouts to the policy gradient, failed ones to the teacher."""
     mask_special: bool = False
     """No loss on the tokenizer's special tokens, such as the one that ends an answer."""
+    controls_every: int = Field(0, ge=0)
+    """Steps between measuring what two control teachers gain, at a forward pass each. 0: never."""
+    gain_patience: int | None = Field(None, ge=1)
+    """Steps in a row with a teacher gain of zero or less after which distillation ends. Empty: it goes on."""
     lr: float = Field(1e-5, gt=0)
     warmup: int = Field(10, ge=0)
     """Steps of linear warm-up."""
@@ -388,6 +392,8 @@ class Recipe(Section):
             raise ValueError("memory.tiers: behaviors are made from insights; add insight, or leave out behavior")
         if self.method == "grpo" and self.distill.routing != "none":
             raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
+        if self.distill.routing != "none" and self.distill.gain_patience is not None:
+            raise ValueError("distill.gain_patience needs a teacher of successes too: leave out distill.routing")
         if not re.fullmatch(r"\w[\w.-]{0,79}", self.name):
             raise ValueError(f"name={self.name!r} names a folder: use letters, digits, '_', and then '.' and '-'")
         return self

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages, teacher_messages
-from pmd_agent.distillation.examples import choose_examples
+from pmd_agent.distillation.examples import choose_examples, control_contexts
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
+from pmd_agent.gauges import spent, writing
 from pmd_agent.memory import Embedder, Memory, cluster_problems
 from pmd_agent.memory import recall as recall_contexts
 from pmd_agent.policies import Policy
@@ -52,6 +53,8 @@ class Parts:
     """None: the policy stays frozen."""
     context: int
     """Tokens that the policy can read and write in all."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What the steps before this one reported."""
 
 
 @dataclass(slots=True)
@@ -130,6 +133,7 @@ def attempt(parts: Parts, m: Metrics, problems_P: Sequence[Problem]) -> list[lis
     m.values["rollouts"] = len(flat)
     m.values["response_tokens"] = sum(len(r.completion_ids) for r in flat) / len(flat)
     m.values["truncated"] = sum(r.finish_reason == "length" for r in flat) / len(flat)
+    m.values |= writing([r.text for r in flat])
     return rollouts_PG
 
 
@@ -262,11 +266,21 @@ def distil(
     def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
         return teacher_prompt(parts, context, rollout.id, room=parts.context - len(rollout.completion_ids))
 
+    settings = parts.recipe.distill
     chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, contexts_P, prompt_of)
     m.values |= chosen.metrics()
-    if parts.trainer is not None:
-        with parts.policy.resting():
-            m.values |= parts.trainer.step(chosen.examples)
+    if parts.trainer is None:
+        return
+    if spent([row.get("teacher_gain") for row in parts.history], settings.gain_patience):
+        m.values["distillation_ended"] = 1.0
+        return
+    with parts.policy.resting():
+        if settings.controls_every and (m.step + 1) % settings.controls_every == 0:
+            for name, controls_P in control_contexts(contexts_P).items():
+                control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, controls_P, prompt_of)
+                if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
+                    m.values[f"teacher_gain_{name}"] = gain
+        m.values |= parts.trainer.step(chosen.examples)
 
 
 @stage

@@ -75,7 +75,10 @@ def test_run_directory_is_complete(finished: Path) -> None:
     for value in (summary["base"]["free"], summary["final"]["free"], summary["final"]["with_memory"]):
         assert 0 <= value <= 1
     assert {"attempt", "verify", "remember", "reflect", "recall", "distil"} <= set(summary["seconds"])
-    assert [row["step"] for row in lines(finished / "metrics.jsonl")] == [0, 1, 2]
+    rows = lines(finished / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    assert all({"entropy", "importance_ratio", "clip_fraction", "repetition", "markers"} <= set(row) for row in rows)
+    assert "internalisation" in summary
 
 
 def test_memory_cites_rollouts_that_exist(finished: Path) -> None:
@@ -170,6 +173,15 @@ def test_sdpo_keeps_no_memory(tmp_path: Path) -> None:
     rows = lines(tmp_path / "runs/sdpo/metrics.jsonl")
     # A sibling's solution is all that can teach: at most the share of rollouts in groups with a success.
     assert all(row["context_fraction"] <= row["solved_groups"] for row in rows)
+
+
+def test_grpo_has_the_same_rollouts_and_no_teacher(tmp_path: Path) -> None:
+    pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "grpo", "method=grpo", *SMALL, "steps=2", cwd=tmp_path)
+    assert all(not entries for entries in memory_dump(tmp_path / "runs/grpo").values())
+    rows = lines(tmp_path / "runs/grpo/metrics.jsonl")
+    assert [row["rollouts"] for row in rows] == [4 * 4, 4 * 4]
+    assert all(row["reinforced"] == 1 and "teacher_gain" not in row and row["tokens"] > 0 for row in rows)
+    assert (tmp_path / "runs/grpo/adapter/adapter_model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

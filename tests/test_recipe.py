@@ -134,6 +134,12 @@ def test_every_fault_is_reported() -> None:
         ("distill.alpha", 1),
         ("distill.divergence", "kl"),
         ("distill.teacher.rate", 0),
+        ("distill.teacher.mix", 1.1),
+        ("distill.top_k", 0),
+        ("distill.importance_clip", 0.5),
+        ("distill.weighting", "difficulty"),
+        ("distill.grpo.clip", 1),
+        ("distill.grpo.kl", -1),
         ("distill.lora.dropout", 1),
         ("evaluate.every", -1),
         ("evaluate.samples", 0),
@@ -170,6 +176,28 @@ def test_sdpo_keeps_no_memory() -> None:
     assert parse_recipe(recipe.model_dump(mode="json")) == recipe
     assert "memory.tiers" in fault({"method": "sdpo", "memory": {"tiers": ["experience"]}})
     assert "memory: " in fault({"method": "sdpo", "memory": 3})
+
+
+def test_grpo_keeps_no_memory_and_routes_nothing() -> None:
+    recipe = parse_recipe({"method": "grpo", "distill": {"grpo": {"lr": 1e-6, "kl": 0.01}}})
+    assert recipe.memory.tiers == () and recipe.distill.grpo.lr == 1e-6
+    assert parse_recipe(recipe.model_dump(mode="json")) == recipe
+    assert "memory.tiers" in fault({"method": "grpo", "memory": {"tiers": ["experience"]}})
+    assert "distill.routing" in fault({"method": "grpo", "distill": {"routing": "srpo"}})
+
+
+def test_the_loss_is_the_published_one_by_default_and_whole_in_the_quickstart() -> None:
+    settings = Recipe().distill
+    assert (settings.divergence, settings.alpha, settings.top_k, settings.importance_clip) == ("jsd", 0.5, 100, 2.0)
+    assert (settings.teacher.type, settings.teacher.rate) == ("ema", 0.05)
+    assert (settings.weighting, settings.routing, settings.mask_special) == ("none", "none", False)
+    quick = load_recipe(RECIPES[0].with_name("quickstart.yaml")).distill
+    assert (quick.divergence, quick.top_k, quick.importance_clip, quick.teacher.type) == (
+        "forward_kl",
+        None,
+        None,
+        "initial",
+    )
 
 
 # ---- files and overrides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -50,10 +50,15 @@ class Recorder:
     """Stands for the trainer: keeps what it is given."""
 
     examples: list[Any]
+    controls: list[list[Any]] = field(default_factory=list)
 
     def step(self, examples: list[Any]) -> dict[str, float]:
         self.examples = list(examples)
         return {"loss": 0.5}
+
+    def gain(self, examples: list[Any]) -> float | None:
+        self.controls.append(list(examples))
+        return 0.25 if examples else None
 
 
 def make(store: Memory, answers: list[str], trainer: Any = None, **settings: Any) -> Parts:
@@ -153,6 +158,57 @@ def test_a_rollout_is_never_its_own_demonstration() -> None:
     # Only p/0's failure has a sibling that succeeded; the success itself has none, the failures have feedback.
     taught = {(bytes(e.completion_ids).decode(), e.correct) for e in trainer.examples}
     assert taught == {("9", False), ("8", False)} and m.values["context_fraction"] == 0.75
+
+
+def test_grpo_reinforces_every_checked_rollout_and_asks_no_teacher() -> None:
+    trainer = Recorder([])
+    with Memory.ephemeral(HashingEmbedder(), tiers=()) as nothing:
+        m = step(make(nothing, ["4", "9", "?", "8"], trainer, method="grpo"))
+    assert [e.advantage for e in trainer.examples] == pytest.approx([0.5**0.5, -(0.5**0.5), 0.0], abs=1e-4)
+    assert all(e.teacher_prompt_ids == () and e.logprobs == (-1.0,) for e in trainer.examples)
+    assert m.values["reinforced"] == 1.0 and "context_fraction" not in m.values
+
+
+def test_routing_reinforces_successes_and_teaches_failures(memory: Memory) -> None:
+    trainer = Recorder([])
+    m = step(make(memory, ["4", "9", "8", "8"], trainer, distill={"routing": "srpo"}))
+    right = [e for e in trainer.examples if e.correct]
+    assert [e.advantage for e in right] == pytest.approx([0.5**0.5], abs=1e-4)
+    assert all(e.advantage is None and e.teacher_prompt_ids for e in trainer.examples if not e.correct)
+    assert len(trainer.examples) == 4 and m.values["reinforced"] == 0.25 and m.values["context_fraction"] == 1.0
+
+
+def test_a_group_of_failures_keeps_a_weight(memory: Memory) -> None:
+    trainer = Recorder([])
+    step(make(memory, ["4", "9", "8", "8"], trainer, distill={"weighting": "pass_rate"}))
+    # p = (1 + 1) / 4 and (0 + 1) / 4
+    assert [e.weight for e in trainer.examples] == pytest.approx([0.5, 0.5, 0.1875**0.5, 0.1875**0.5])
+    assert len(trainer.examples) == 4
+
+
+def test_control_teachers_read_another_s_memory_or_no_problem(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(memory, ["4", "9", "5", "9"], trainer, distill={"controls_every": 2})
+    assert "teacher_gain_shuffled" not in step(parts, 0).values and not trainer.controls
+    m = step(parts, 1)
+    assert m.values["teacher_gain_shuffled"] == m.values["teacher_gain_reference_only"] == 0.25
+    alone, shuffled = ([bytes(e.teacher_prompt_ids).decode() for e in examples] for examples in trainer.controls)
+    assert len(alone) == len(shuffled) == 4
+    assert all("Add them." in prompt and not prompt.rstrip().endswith("?") for prompt in alone)
+    assert [prompt.splitlines()[-1] for prompt in shuffled] == ["2 + 2?", "2 + 2?", "2 + 3?", "2 + 3?"]
+    assert "\n5\n" in shuffled[0] and "\n4\n" in shuffled[2], "the other problem's solution"
+
+
+def test_distillation_ends_when_the_teacher_gains_nothing(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(memory, ["4", "9", "5", "9"], trainer, distill={"gain_patience": 2})
+    parts.history = [{"teacher_gain": 0.1}, {"teacher_gain": -0.1}, {}]
+    assert "loss" in step(parts, 0).values
+    parts.history += [{"teacher_gain": 0.0}]
+    trainer.examples = []
+    m = step(parts, 1)
+    assert m.values["distillation_ended"] == 1 and "loss" not in m.values and not trainer.examples
+    assert m.values["context_fraction"] == 1.0, "the gauges go on"
 
 
 def test_frozen_memory_takes_nothing_in(memory: Memory) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.groups import advantages, pass_rate_weight
@@ -69,6 +69,21 @@ def choose_examples(
                 chosen.taught += 1
                 chosen.examples.append(_example(rollout, prompt, correct, weight, None))
     return chosen
+
+
+def control_contexts(contexts_P: Sequence[TeacherContext]) -> dict[str, list[TeacherContext]]:
+    """What teachers read that should gain less than the real one.
+
+    `shuffled`: the problem with the next problem's memory: a gain as large shows that it is not what the memory says that
+    helps. `reference_only`: the memory without the problem: a gain as large shows a memory that gives the answer away.
+    """
+    found = {"reference_only": [replace(c, problem=replace(c.problem, prompt="")) for c in contexts_P]}
+    if len(contexts_P) > 1:
+        others_P = [*contexts_P[1:], *contexts_P[:1]]
+        found["shuffled"] = [
+            replace(other, problem=c.problem, feedback={}) for c, other in zip(contexts_P, others_P, strict=True)
+        ]
+    return found
 
 
 def _example(
