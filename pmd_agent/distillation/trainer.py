@@ -84,7 +84,8 @@ class Trainer:
         wrong ones are there.
         """
         tally = Tally()
-        for batch in _micro_batches(examples, self.settings.batch_tokens):
+        learnt = [e.without_loss_on(self._unlearnt) for e in examples]
+        for batch in _micro_batches(learnt, self.settings.batch_tokens):
             tokens, teachers = self._tokens(batch), self._references(batch)
             gain_N = [
                 token_logprobs(self._mixed([h[part] for h in teachers]), t.target_N) - t.sampled_N
