@@ -17,16 +17,15 @@ from pmd_agent.loop import practise
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
-    Distill,
     FileProblems,
     FunctionProblems,
     Recipe,
     SciKnowEvalProblems,
     ScriptedPolicySection,
-    Teacher,
     VllmPolicySection,
     WorldProblems,
 )  # fmt: skip
+from pmd_agent.recipe_learning import Distill, Teacher
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import Metrics, Parts, evaluate, publish_adapter
 from pmd_agent.types import Problem

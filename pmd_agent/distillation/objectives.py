@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pmd_agent.distillation.divergences import divergence, entropy, sampled_kl
 from pmd_agent.distillation.policy_gradient import clipped_surrogate, importance_ratio, k3, token_logprobs
-from pmd_agent.recipe import Distill, Grpo
+from pmd_agent.recipe_learning import Distill, Grpo
 
 
 class Tokens(NamedTuple):

@@ -23,7 +23,7 @@ from pmd_agent.distillation.objectives import Judged, Tokens, distilled, reinfor
 from pmd_agent.distillation.policy_gradient import token_logprobs
 from pmd_agent.distillation.read_out import body_of, read_out
 from pmd_agent.distillation.tally import Tally
-from pmd_agent.recipe import Distill
+from pmd_agent.recipe_learning import Distill
 from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
 
 CHUNK = 1024

@@ -15,7 +15,7 @@ from torch import Tensor
 from pmd_agent.distillation import trainer as trainer_module
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.recipe import Distill, Grpo, Teacher
+from pmd_agent.recipe_learning import Distill, Grpo, Teacher
 from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
 
 Load = Callable[..., Any]

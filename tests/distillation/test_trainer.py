@@ -15,7 +15,7 @@ from pmd_agent.distillation import trainer as trainer_module
 from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.recipe import Distill, Teacher
+from pmd_agent.recipe_learning import Distill, Teacher
 from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
 
 Load = Callable[..., Any]
