@@ -58,8 +58,8 @@ def spent(gains: Sequence[float | None], patience: int | None) -> bool:
 
 # ---- alarms
 
-LONGER, REPEATING, MARKED, COLLAPSED = 2.0, 0.5, 0.02, 0.5
-"""Times the first length; share of repeated 4-grams; share of marked answers; share of the best validation."""
+LONGER, CUT, REPEATING, MARKED, COLLAPSED = 2.0, 0.5, 0.5, 0.02, 0.5
+"""Times the first length; shares of answers cut, of repeated 4-grams and of marked answers; share of the best validation."""
 
 
 def alarms(history: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:
@@ -85,6 +85,7 @@ _ALARMS: tuple[tuple[str, Callable[[Sequence[float]], bool], str], ...] = (
         lambda values: values[-1] >= LONGER * values[0],
         "answers have grown to {now:.0f} tokens, from {start:.0f} at the start",
     ),
+    ("truncated", _above(CUT), "{now:.2f} of the answers are cut at rollout.max_tokens"),
     ("repetition", _above(REPEATING), "answers repeat themselves: {now:.2f} of their 4-grams were there before"),
     ("markers", _above(MARKED), "{now:.2f} of the answers without memory speak of memory"),
     (

@@ -130,7 +130,9 @@ def test_a_collapse_of_validation_is_said_once_between_measurements() -> None:
     assert found[4] == ["validation accuracy has fallen to 0.300, from 0.800 at its best"]
 
 
-@pytest.mark.parametrize(("key", "below", "above"), [("repetition", 0.5, 0.6), ("markers", 0.02, 0.03)])
+@pytest.mark.parametrize(
+    ("key", "below", "above"), [("truncated", 0.5, 0.6), ("repetition", 0.5, 0.6), ("markers", 0.02, 0.03)]
+)
 def test_bounds_of_shares(key: str, below: float, above: float) -> None:
     assert [len(found) for found in said(key, below, above, above, below, above)] == [0, 1, 0, 0, 1]
     assert len(said(key, above)[0]) == 1
