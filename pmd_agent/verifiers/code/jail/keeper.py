@@ -147,9 +147,10 @@ def keep(wire: Wire, report: int, limits: room.Limits, folder: str, marks: froze
             with contextlib.suppress(OSError):
                 room.furnish(folder, limits.disk)
                 marks |= {"files"}
+        # Before the change of user, who may not be allowed to pass through the folders above.
+        os.chdir("/tmp" if "files" in marks else folder)
         marks |= room.become_nobody(marks, folder, number)
         system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which takes it back
-        os.chdir("/tmp" if "files" in marks else folder)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         marks |= {"limits"} | _filtered()
         ended = Keeper(wire, limits, marks).run()
