@@ -59,7 +59,7 @@ class CodeVerifier:
         """
         self.limits = limits or Limits()
         self.total_seconds, self.fraction = total_seconds, fraction
-        self.parallel = cores or len(os.sched_getaffinity(0))
+        self.parallel = cores or _cores()
         """How many threads `verify_all` may use."""
         self.success_threshold = success_threshold
         self.sandbox = Sandbox(allow_unsafe=allow_unsafe)
@@ -120,6 +120,11 @@ class CodeVerifier:
         if not ended.get("reached"):
             raise SandboxError(f"a test was not reached: {ended.get('errors') or ended.get('fault')}")
         return _failure_of_run(ended, self.limits) or _compared(ended, test, entry)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _request(test: Mapping[str, Any], entry: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -208,7 +209,8 @@ def test_a_process_that_is_killed_leaves_nothing(on: dict[str, bool], tmp_path: 
         "v.sandbox.protections()\nprint(v.sandbox._server._process.pid, flush=True)\n"
         "v.verify(p, '```python\\nimport time\\ntime.sleep(300)\\n```')\n"
     )
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
     assert owner.stdout is not None
     with owner, owner.stdout:
         server = int(owner.stdout.readline())
@@ -221,6 +223,7 @@ def test_a_process_that_is_killed_leaves_nothing(on: dict[str, bool], tmp_path: 
     while any(Path(f"/proc/{pid}").exists() for pid in of) and time.monotonic() < until:
         time.sleep(0.05)
     assert not [pid for pid in of if Path(f"/proc/{pid}").exists()]
+    assert list(tmp_path.iterdir()) == [], "the server has removed the folder"
 
 
 def family(pid: int) -> list[int]:

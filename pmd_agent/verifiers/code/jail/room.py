@@ -19,14 +19,15 @@ _FIRST_USER = 1 << 30
 """With this machine's process numbers from here on, users that no one else is. They need no entry anywhere."""
 _NOBODY = 65534
 _KEPT = {
-    os.ST_NOSUID: system.MS_NOSUID,
-    os.ST_NODEV: system.MS_NODEV,
-    os.ST_NOEXEC: system.MS_NOEXEC,
-    os.ST_NOATIME: system.MS_NOATIME,
-    os.ST_NODIRATIME: system.MS_NODIRATIME,
-    os.ST_RELATIME: system.MS_RELATIME,
+    2: system.MS_NOSUID,
+    4: system.MS_NODEV,
+    8: system.MS_NOEXEC,
+    1024: system.MS_NOATIME,
+    2048: system.MS_NODIRATIME,
+    4096: system.MS_RELATIME,
 }
-"""Flags of a mount that whoever remounts it in a user namespace must repeat."""
+"""Flags of a mount, as statvfs has them, that whoever remounts it in a user namespace must repeat. Numbers, since this module
+is imported on systems, too, where `os` has no such names."""
 
 
 @dataclass(frozen=True, slots=True)

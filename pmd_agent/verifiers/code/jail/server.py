@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,15 +29,20 @@ def serve(link: socket.socket) -> None:
     os.environ.clear()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is for the owner to deal with
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    folders: list[str] = []
     while True:
         message, ends, _, _ = socket.recv_fds(link, 1 << 16, 3)
         if not message:
-            return
+            return _remove(folders)
+        told = json.loads(message)
+        folders.append(told["folder"])
+        if len(folders) > 256:
+            folders = [folder for folder in folders if os.path.isdir(folder)]
         pid = os.fork()
         if pid == 0:
             try:
                 link.close()
-                _begin(json.loads(message), *ends)
+                _begin(told, *ends)
             finally:
                 os._exit(1)
         for end in ends:
@@ -61,6 +68,17 @@ def _begin(told: dict[str, Any], incoming: int, outgoing: int, report: int) -> N
     if "processes" not in marks:
         _sweep()
     os._exit(0)  # and with it the last end of `report`
+
+
+def _remove(folders: list[str]) -> None:
+    """Whoever asked for a program removes its folder, unless killed; then its program ends as well, but not at once."""
+    for _ in range(50):
+        folders = [folder for folder in folders if os.path.isdir(folder)]
+        if not folders:
+            return
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.1)
 
 
 def _sweep() -> None:
