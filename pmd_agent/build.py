@@ -19,7 +19,10 @@ from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
     FileProblems,
     FunctionProblems,
+    HumanEvalProblems,
+    LiveCodeBenchProblems,
     Recipe,
+    SandboxSection,
     SciKnowEvalProblems,
     ScriptedPolicySection,
     VllmPolicySection,
@@ -29,7 +32,7 @@ from pmd_agent.recipe_learning import Distill, Teacher
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import Metrics, Parts, evaluate, publish_adapter
 from pmd_agent.types import Problem
-from pmd_agent.verifiers import build_verifier
+from pmd_agent.verifiers import CodeVerifier, Verifier, build_verifier
 
 if TYPE_CHECKING:
     import dspy
@@ -113,13 +116,43 @@ def load_problems(recipe: Recipe) -> ProblemSets:
         world = World.create(section.seed, operators=section.operators, domains=section.domains)
         return ProblemSets(*world.split(train=section.train, validation=section.validation, test=section.test))
 
-    from pmd_agent.problems import jsonl, load_function, sciknoweval, validation_split
+    from pmd_agent.problems import (
+        hold_out,
+        humaneval,
+        jsonl,
+        livecodebench,
+        load_function,
+        sciknoweval,
+        validation_split,
+    )
 
+    if isinstance(section, LiveCodeBenchProblems):
+        split = livecodebench.load(
+            section.path,
+            hub=section.hub,
+            files=section.files,
+            start=section.start,
+            end=section.end,
+            kind=section.kind,
+            seed=section.seed,
+            max_bad_fraction=section.max_bad_fraction,
+        )
+        # The problems are those that are trained on, here with all of their tests: nothing is held out of training.
+        _, validation = hold_out(split.test, section.validation_fraction, section.seed)
+        return ProblemSets(split.train, validation, split.test, split.skipped)
     if isinstance(section, SciKnowEvalProblems):
         split = sciknoweval.load(
             section.path,
             hub=section.hub,
             domains=section.domains or None,
+            test_fraction=section.test_fraction,
+            seed=section.seed,
+            max_bad_fraction=section.max_bad_fraction,
+        )
+    elif isinstance(section, HumanEvalProblems):
+        split = humaneval.load(
+            section.path,
+            hub=section.hub,
             test_fraction=section.test_fraction,
             seed=section.seed,
             max_bad_fraction=section.max_bad_fraction,
@@ -163,7 +196,7 @@ def _prepare(
     settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
     reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
-    verifier = build_verifier(recipe.problems.verifier, recipe.rollout.success_threshold)
+    verifier = _verifier(recipe, console)
     policy, trainer, context = _policy(recipe, adapter, frozen, console)
     if recipe.pipeline.lm.model is not None:
         outside_lm(
@@ -230,6 +263,29 @@ def _prepare(
         )
 
     return open_in
+
+
+def _verifier(recipe: Recipe, console: Console) -> Verifier:
+    """The verifier that the recipe names; one that runs programs says what protects. Raises VerifierError."""
+    name, threshold = recipe.problems.verifier, recipe.rollout.success_threshold
+    if name != "code":
+        return build_verifier(name, threshold)
+    from pmd_agent.verifiers.code import Limits
+
+    settings = getattr(recipe.problems, "sandbox", SandboxSection())
+    verifier = CodeVerifier(
+        success_threshold=threshold,
+        limits=Limits(seconds=settings.seconds, wall=2.5 * settings.seconds, memory=settings.memory_mib << 20),
+        total_seconds=settings.total_seconds,
+        fraction=settings.fraction,
+        cores=settings.cores,
+        allow_unsafe=settings.allow_unsafe,
+    )
+    on = verifier.protections()
+    console.info(f"sandbox: {', '.join(name for name in on if on[name])}")
+    if missing := [name for name in on if not on[name]]:
+        console.warn(f"the sandbox is without: {', '.join(missing)} (docs/sandbox.md)")
+    return verifier
 
 
 def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console) -> tuple[Policy, Trainer | None, int]:

@@ -3,6 +3,7 @@
     PMDError
     ├── RecipeError        the recipe says something that cannot be
     ├── ProblemError       a data source or one of its rows
+    ├── VerifierError      a checker that cannot be run here
     ├── PolicyError        a model that cannot be loaded, sampled or adapted
     ├── PipelineError      a reflection or generalisation program that cannot be built
     ├── MemoryStoreError   a store that cannot be opened, read or written
@@ -31,6 +32,10 @@ class RecipeError(PMDError):
 
 class ProblemError(PMDError):
     """A data source or one of its rows."""
+
+
+class VerifierError(PMDError):
+    """A checker that cannot be run here."""
 
 
 class PolicyError(PMDError):

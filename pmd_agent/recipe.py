@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -65,6 +66,64 @@ class SciKnowEvalProblems(Section):
     verifier: str = "multiple_choice"
 
 
+class SandboxSection(Section):
+    """Where programs are checked (docs/sandbox.md)."""
+
+    seconds: float = Field(6.0, gt=0, le=600)
+    """Processor time of one test, and of all calls of a check in code; by the clock 2.5 times as much."""
+    total_seconds: float = Field(50.0, gt=0, le=55)
+    """By the clock, for all tests of one program. A verdict is given up after 60 s, as not checked."""
+    memory_mib: int = Field(1024, ge=128)
+    """Of one program."""
+    cores: int | None = Field(None, ge=1)
+    """Programs checked at one time. Empty: one a core."""
+    fraction: bool = False
+    """The reward is the share of the tests that pass; false: 1 where all do, else 0."""
+    allow_unsafe: bool = False
+    """Run programs although the system lacks an essential protection."""
+
+
+class LiveCodeBenchProblems(Section):
+    """Contest problems; trained on a random half of each one's tests, scored on all of them."""
+
+    type: Literal["livecodebench"] = "livecodebench"
+    path: Path | None = None
+    """A file or a folder of rows in the hub's schema. Empty: the hub."""
+    hub: str = "livecodebench/code_generation_lite"
+    files: tuple[str, ...] = ("test6.jsonl",)
+    """Of the hub's dataset: one for each version's additions. test6.jsonl is what version 6 added."""
+    start: date | None = date(2025, 2, 1)
+    """Contests from this day on. Empty (null): all."""
+    end: date | None = date(2025, 5, 31)
+    """Contests up to this day."""
+    kind: Literal["difficulty", "platform"] = "difficulty"
+    """By which results are also reported apart."""
+    validation_fraction: float = Field(0.25, ge=0, lt=1)
+    """Share of the problems that validation is measured on, with all of their tests. They are trained on as well."""
+    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+    """Of the half of the tests that is trained on."""
+    verifier: str = "code"
+    sandbox: SandboxSection = SandboxSection()
+
+
+class HumanEvalProblems(Section):
+    """Functions to complete, checked by code: HumanEval, and what has its schema."""
+
+    type: Literal["humaneval"] = "humaneval"
+    path: Path | None = None
+    """A file. Empty: the hub."""
+    hub: str = "openai/openai_humaneval"
+    test_fraction: float = Field(0.5, gt=0, lt=1)
+    validation_fraction: float = Field(0.1, ge=0, lt=1)
+    """Held out of the training part."""
+    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+    """Of the split."""
+    verifier: str = "code"
+    sandbox: SandboxSection = SandboxSection()
+
+
 class FileProblems(Section):
     """Your own problems: JSONL, JSON, parquet or CSV."""
 
@@ -83,7 +142,7 @@ class FileProblems(Section):
     max_bad_fraction: float = Field(0.0, ge=0, lt=1)
     seed: int = 0
     verifier: str = "exact"
-    """exact, multiple_choice, or package.module:function."""
+    """exact, multiple_choice, code, or package.module:function."""
 
 
 class FunctionProblems(Section):
@@ -99,7 +158,7 @@ class FunctionProblems(Section):
 
 
 Problems = Annotated[
-    WorldProblems | SciKnowEvalProblems | FileProblems | FunctionProblems,
+    WorldProblems | SciKnowEvalProblems | LiveCodeBenchProblems | HumanEvalProblems | FileProblems | FunctionProblems,
     Field(discriminator="type"),
 ]
 

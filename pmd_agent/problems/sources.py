@@ -53,15 +53,39 @@ def read(path: Path) -> list[Row]:
             f"{path}: {path.suffix or 'a name without a suffix'} is not a kind of file that can be read.",
             f"Rename or convert it to one of {', '.join(_READERS)}.",
         )
-    try:
+    with _as_problem(path):
         rows = reader(path)
-    except UnicodeDecodeError as error:
-        raise ProblemError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
-    except OSError as error:
-        raise ProblemError(f"{path} cannot be read: {error.strerror or error}.") from error
     if not rows:
         raise ProblemError(f"{path} is empty: it holds no row.")
     return rows
+
+
+def stream(path: Path) -> Iterator[Row]:
+    """As `read`, but a JSONL file one row at a time: it may be larger than memory."""
+    if path.suffix.lower() != ".jsonl" or not path.is_file():
+        yield from read(path)
+        return
+    empty = True
+    with _as_problem(path):
+        for row in _stream_jsonl(path):
+            empty = False
+            yield row
+    if empty:
+        raise ProblemError(f"{path} is empty: it holds no row.")
+
+
+def hub_file(name: str, file: str) -> Path:
+    """One file of a dataset on the hub, downloaded where no copy is cached. ProblemError where there is none."""
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, file, repo_type="dataset"))
+    # As in `load_hub`: many unrelated classes.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:300]
+        raise ProblemError(
+            f"{name}/{file} cannot be loaded: {type(error).__name__}: {reason}", _hub_hint(error)
+        ) from error
 
 
 def load_hub(name: str, *, subset: str | None = None, split: str) -> list[dict[str, Any]]:
@@ -109,12 +133,17 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def _read_jsonl(path: Path) -> list[Row]:
-    rows: list[Row] = []
-    # Not splitlines(): a JSON string may hold U+2028, which splitlines() takes for the end of a line.
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-        if line.strip():
-            rows.append(Row(f"{path}:{number}", _parse(line, f"{path}:{number}"), len(rows) + 1))
-    return rows
+    return list(_stream_jsonl(path))
+
+
+def _stream_jsonl(path: Path) -> Iterator[Row]:
+    count = 0
+    # newline="\n": a JSON string may hold U+2028 and the like, which must not be taken for the end of a line.
+    with path.open(encoding="utf-8-sig", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                count += 1
+                yield Row(f"{path}:{number}", _parse(line, f"{path}:{number}"), count)
 
 
 def _read_json(path: Path) -> list[Row]:
@@ -219,6 +248,16 @@ def _hub_hint(error: Exception) -> str:
     if "split" in text.lower() and isinstance(error, ValueError | KeyError):
         return "Set the split to one of those named."
     return "Check the name and the network (HF_HUB_OFFLINE must be unset to download), or give a local file or folder."
+
+
+@contextmanager
+def _as_problem(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    except OSError as error:
+        raise ProblemError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pmd_agent.types import Problem
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What is trained on, and what is only measured on. No id is in both."""
+    """What is trained on, and what is only measured on. No id is in both, but LiveCodeBench's, whose tests are divided."""
 
     train: tuple[Problem, ...]
     test: tuple[Problem, ...]

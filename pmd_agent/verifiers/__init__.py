@@ -2,11 +2,13 @@
 
 from pmd_agent.verifiers.base import Verified, Verifier, verify_all
 from pmd_agent.verifiers.build import build_verifier
+from pmd_agent.verifiers.code import CodeVerifier
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import FunctionVerifier
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
 __all__ = [
+    "CodeVerifier",
     "Exact",
     "FunctionVerifier",
     "MultipleChoice",

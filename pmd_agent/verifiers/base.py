@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pmd_agent.types import Problem, Verdict
 from pmd_agent.verifiers.deadline import call_within
 
+A = TypeVar("A")
+B = TypeVar("B")
 UNCHECKED = Verdict(reward=None, correct=None)
 """The verdict of a check that failed itself."""
 
 
 class Verifier(Protocol):
-    """Anything with this method."""
+    """Anything with this method. One that may be called from several threads says from how many: `parallel: int`."""
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """The verdict on one completion (`Rollout.text`). Raises where it cannot check; it must not guess."""
@@ -43,17 +46,34 @@ def verify_all(
 
     A verifier that raises, runs out of time or returns what is no verdict gives UNCHECKED, never a wrong answer.
     """
-    verdicts_PG: list[list[Verdict]] = []
-    reasons: list[str] = []
-    for problem, texts_G in zip(problems_P, texts_PG, strict=True):
-        verdicts_G = []
-        for text in texts_G:
-            verdict, reason = _verify_one(verifier, problem, text, timeout_s)
-            verdicts_G.append(verdict)
-            if verdict.reward is None:
-                reasons.append(f"{problem.id}: {reason}")
-        verdicts_PG.append(verdicts_G)
+    asked = [(problem, text) for problem, texts_G in zip(problems_P, texts_PG, strict=True) for text in texts_G]
+
+    def verify_one(pair: tuple[Problem, str]) -> tuple[Verdict, str]:
+        return _verify_one(verifier, *pair, timeout_s)
+
+    found_N = iter(_side_by_side(verify_one, asked, getattr(verifier, "parallel", 1)))
+    found_PG = [[next(found_N) for _ in texts_G] for texts_G in texts_PG]
+    reasons = [
+        f"{problem.id}: {reason}"
+        for problem, found_G in zip(problems_P, found_PG, strict=True)
+        for verdict, reason in found_G
+        if verdict.reward is None
+    ]
+    verdicts_PG = [[verdict for verdict, _ in found_G] for found_G in found_PG]
     return Verified(verdicts_PG, len(reasons), reasons[0] if reasons else "")
+
+
+def _side_by_side(function: Callable[[A], B], arguments_N: Sequence[A], threads: int) -> list[B]:
+    """The results, in order. With one thread it is this one, where a time limit really interrupts."""
+    if threads <= 1:
+        return [function(argument) for argument in arguments_N]
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = [pool.submit(function, argument) for argument in arguments_N]
+        try:
+            return [future.result() for future in waiting]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _verify_one(verifier: Verifier, problem: Problem, text: str, timeout_s: float | None) -> tuple[Verdict, str]:

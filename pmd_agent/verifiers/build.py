@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from typing import Any
 
 from pmd_agent.errors import RecipeError
 from pmd_agent.verifiers.base import Verifier
+from pmd_agent.verifiers.code import CodeVerifier
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import import_verifier
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
-BUILT_IN: dict[str, Callable[[], Verifier]] = {"multiple_choice": MultipleChoice, "exact": Exact}
+BUILT_IN: dict[str, Callable[..., Verifier]] = {"multiple_choice": MultipleChoice, "exact": Exact, "code": CodeVerifier}
 
 
-def build_verifier(name: str, success_threshold: float = 0.5) -> Verifier:
-    """`multiple_choice`, `exact`, or `package.module:function` of the user's own.
+def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -> Verifier:
+    """`multiple_choice`, `exact`, `code`, or `package.module:function` of the user's own.
 
-    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; the built-in ones only give 0 or 1.
+    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; multiple choice and exact only give 0 or
+    1. `settings` are those of `code` (see CodeVerifier), and are for no other.
     RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
     """
     if not 0.0 < success_threshold <= 1.0:
         raise RecipeError(f"The success threshold is {success_threshold}.", "Give a number above 0, up to 1.")
+    if name == "code":
+        return CodeVerifier(success_threshold=success_threshold, **settings)
     if name in BUILT_IN:
         return BUILT_IN[name]()
     if ":" in name:

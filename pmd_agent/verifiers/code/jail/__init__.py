@@ -1,0 +1,11 @@
+"""What runs on the far side of the sandbox.
+
+    server -> a process for each program (keeper's parent) -> keeper, pid 1 of its own namespace -> player, the program
+
+Of the standard library alone: it is started by its path, isolated and without site-packages, so that it starts in a moment
+and nothing of the user's environment is importable. Hence the relative imports. Linux only.
+
+    server.py   forks a process a program       keeper.py   starts and watches the program
+    room.py     namespaces and the file system  filter.py   system calls that a program may not make
+    player.py   runs the program                wire.py     messages     values.py   what a call may take and give
+"""

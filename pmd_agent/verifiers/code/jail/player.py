@@ -1,0 +1,187 @@
+"""Runs a program, in the process that is its own. Whatever it does here, it does to itself.
+
+What it is compared with is not in this process, nor in any that it can reach: it gets inputs and gives outputs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import json
+import linecache
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import Any
+
+from .values import NotPlain, decode, encode
+from .wire import Gone, Wire
+
+FILE = "<your program>"
+CHECK = "<the tests>"
+_TAIL = 2000
+"""Characters of a traceback that are kept."""
+_MODULES = "bisect collections copy datetime functools heapq itertools json math operator random re string sys typing"
+_STARRED = "typing collections itertools functools heapq bisect math"
+
+
+def names() -> dict[str, Any]:
+    """What a solution may use without importing it, as on the sites that these problems come from."""
+    found: dict[str, Any] = {}
+    for name in _STARRED.split():
+        module = __import__(name)
+        found |= {n: getattr(module, n) for n in getattr(module, "__all__", dir(module)) if not n.startswith("_")}
+    found = {name: value for name, value in found.items() if not hasattr(builtins, name)}
+    return found | {name: __import__(name) for name in _MODULES.split()}
+
+
+NAMES = names()
+"""Made once, before the first program."""
+
+
+def play(program: dict[str, Any], told: dict[str, Any]) -> int:
+    """One test of one program; the exit status. With `args` a call, whose answer goes to descriptor 3; else a script."""
+    called = "args" in told
+    module = _module("solution" if called else "__main__")
+    status = 0
+    try:
+        _execute(program["source"], FILE, module)
+        if called:
+            os.write(3, json.dumps(_answer(_finder(module, program["entry"]), told)).encode())
+        if "threading" in sys.modules:
+            _join_threads()
+    except SystemExit as leaving:
+        status = _status(leaving)
+    except BaseException as error:
+        status = 1
+        os.write(2, tail_of(error, FILE).encode("utf-8", "replace"))
+    getattr(atexit, "_run_exitfuncs")()  # noqa: B009 (private, and the only way: the process ends by _exit)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = status or 1
+        os.write(2, f"OSError: {error.strerror} (too much output?)".encode())
+    return status
+
+
+def answer_calls(source: str, before: str, entry: str, wire: Wire) -> int:
+    """Loads the program, then answers one call after another until the other side hangs up.
+
+    `before`: code that the program continues, such as imports and helpers of a prompt.
+    """
+    module = _module("solution")
+    try:
+        if before:
+            _execute(before, "<the prompt>", module)
+        _execute(source, FILE, module)
+        find = _finder(module, entry)
+    except BaseException as error:
+        wire.send({"error": type(error).__name__, "trace": tail_of(error, FILE)})
+        return 0
+    wire.send({"loaded": True})
+    while True:
+        try:
+            message = wire.receive()
+        except Gone:
+            return 0
+        wire.send(_answer(find, message))
+
+
+def check(prompt: str, test: str, entry: str, wire: Wire) -> int:
+    """Runs `check(candidate)` of the tests: each call of the candidate goes over the wire to where the program is."""
+    module = _module("tests")
+    calls = 0
+
+    def candidate(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        wire.send({"args": encode(list(args)), "kwargs": encode(kwargs)})
+        reply = wire.receive()
+        if "value" in reply:
+            return decode(reply["value"])
+        raise _as_error(reply)
+
+    try:
+        _execute(prompt, "<the prompt>", module)
+        vars(module)[entry] = candidate
+        _execute(test, CHECK, module)
+        vars(module)["check"](candidate)
+    except BaseException as error:
+        wire.send({"passed": False, "calls": calls, "error": type(error).__name__, "trace": tail_of(error, CHECK)})
+    else:
+        wire.send({"passed": True, "calls": calls})
+    return 0
+
+
+def tail_of(error: BaseException, file: str) -> str:
+    """The end of the traceback, from the first frame in `file` on."""
+    try:
+        trace: TracebackType | None = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename != file:
+            trace = trace.tb_next
+        lines = traceback.format_exception(type(error), error, trace, limit=-6)
+        return "".join(lines)[-_TAIL:].strip()
+    except BaseException as second:  # a program's own exception may raise when it is looked at
+        return f"{type(error).__name__} (its traceback raises {type(second).__name__})"
+
+
+def _module(name: str) -> ModuleType:
+    module = ModuleType(name)
+    vars(module).update(NAMES)
+    sys.modules[name] = module
+    sys.setrecursionlimit(50_000)
+    return module
+
+
+def _execute(source: str, file: str, module: ModuleType) -> None:
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec"), vars(module))
+
+
+def _finder(module: ModuleType, entry: str) -> Callable[[], Callable[..., Any]]:
+    """What gives the function of one call: a method of a new Solution each time, or the module's own."""
+    solution = vars(module).get("Solution")
+    if hasattr(solution, entry):
+        return lambda: getattr(solution(), entry)  # type: ignore[misc]
+    function = vars(module).get(entry)
+    if not callable(function):
+        raise NameError(f"the program defines no {entry}")
+    return lambda: function
+
+
+def _answer(find: Callable[[], Callable[..., Any]], message: dict[str, Any]) -> dict[str, Any]:
+    try:
+        value = find()(*decode(message["args"]), **decode(message["kwargs"]))
+        return {"value": encode(value)}
+    except NotPlain as error:
+        return {"error": "TypeError", "trace": f"The function returned {error}: return plain values."}
+    except BaseException as error:
+        return {"error": type(error).__name__, "trace": tail_of(error, FILE)}
+
+
+def _as_error(reply: dict[str, Any]) -> BaseException:
+    """The program's own error: tests may expect one of its kind."""
+    kind = getattr(builtins, str(reply.get("error")), None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        try:
+            return kind(str(reply.get("trace")))
+        except TypeError:  # UnicodeDecodeError and its kin want more than a message
+            pass
+    return RuntimeError(str(reply.get("trace")))
+
+
+def _join_threads() -> None:
+    import threading
+
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def _status(leaving: SystemExit) -> int:
+    if leaving.code is None or isinstance(leaving.code, int):
+        return (leaving.code or 0) & 0xFF
+    os.write(2, str(leaving.code).encode("utf-8", "replace"))
+    return 1

@@ -1,0 +1,120 @@
+"""Programs that want a reward without the answer, or to do harm. The task: read two integers, print their sum.
+
+Each tries its trick, and where that is a way to the answer, prints it. None knows what 3 test cases expect.
+"""
+
+from __future__ import annotations
+
+FLOODS = {
+    "fork bomb": "import os\nwhile True: os.fork()",
+    "fork bomb, errors ignored": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "thread bomb": "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(100,)).start()",
+    "memory": "x = []\nwhile True: x.append(bytearray(1 << 20))",
+    "memory by one number": "x = 1 << (1 << 40)",
+    "memory that is shared": "import mmap\nx = [mmap.mmap(-1, 1 << 26) for _ in range(99)]\nfor m in x: m.write(b'x' * (1 << 26))",
+    "memory in files without a name": "import os\nwhile True: os.write(os.memfd_create('x'), bytes(1 << 20))",
+    "disk": "f = open('flood', 'wb')\nwhile True: f.write(bytes(1 << 16)); f.flush()",
+    "many files": "i = 0\nwhile True:\n    i += 1\n    open(f'f{i}', 'w').close()",
+    "many files left open": "x = []\nwhile True: x.append(open('/dev/null'))",
+    "deep folders": "import os\nwhile True: os.mkdir('d'); os.chdir('d')",
+    "folders without rights": "import os\nos.mkdir('d'); open('d/x', 'w').close(); os.chmod('d', 0); os.chmod('.', 0); 1 / 0",
+    "output": "import sys\nwhile True: sys.stdout.write('3\\n' * 10000)",
+    "errors": "import sys\nwhile True: sys.stderr.write('x' * 10000)",
+    "busy": "while True: pass",
+    "busy, signals ignored": "import signal\nfor s in range(1, 65):\n    try: signal.signal(s, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nwhile True: pass",
+    "deep recursion": "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
+    "deep recursion in C": "import sys\nsys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)",
+    "a regular expression": "import re\nre.match('(a+)+$', 'a' * 60 + 'b')",
+    "a deep expression": "eval('(' * 100000 + '1' + ')' * 100000)",
+}
+"""What takes more than its share."""
+
+REACHES = {
+    "network": "import socket\ns = socket.create_connection(('1.1.1.1', 53), 1)\nprint(s)",
+    "network, local": "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print(1)",
+    "a Unix socket": "import socket\ns = socket.socket(socket.AF_UNIX); s.connect('/run/x'); print(1)",
+    "the parent's environment": "import os\nprint(open(f'/proc/{os.getppid()}/environ').read())",
+    "the parent's memory": "import os\nprint(open(f'/proc/{os.getppid()}/mem', 'rb').read(1))",
+    "all processes": "import os\nprint([open(f'/proc/{p}/cmdline').read() for p in os.listdir('/proc') if p.isdigit()])",
+    "the passwords": "print(open('/etc/passwd').read())",
+    "its home": "import os\nprint(os.listdir('/root'), os.listdir('/home'))",
+    "the checker's files": "import os\nprint([f for d, _, fs in os.walk('/') for f in fs if f.endswith('.jsonl') or 'pmd' in d][0])",
+    "signals to the parent": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nprint(1)",
+    "signals to everything": "import os, signal\nos.kill(-1, signal.SIGKILL)\nprint(1)",
+    "ptrace": "import ctypes, os\nassert ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0",
+    "a daemon": "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        time.sleep(1000)",
+    "another program": "import os\nos.execv('/bin/sh', ['sh', '-c', 'echo 3'])",
+    "a subprocess": "import subprocess\nprint(subprocess.run(['sh', '-c', 'sleep 1000 &'], check=True))",
+    "multiprocessing": "import multiprocessing as m\np = m.Process(target=print); p.start(); p.join(); assert p.exitcode == 0",
+    "higher limits": "import resource as r\nr.setrlimit(r.RLIMIT_CPU, (10**6, 10**6))",
+    "limits of the parent": "import os, resource as r\nr.prlimit(os.getppid(), r.RLIMIT_CPU, (1, 1))",
+    "a namespace of its own": "import ctypes\nassert ctypes.CDLL(None).unshare(0x10000000) == 0",
+    "a mount": "import ctypes\nassert ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None) == 0",
+    "another root": "import os\nos.chroot('/tmp')",
+    "another user": "import os\nos.setuid(0)",
+    "the priority of others": "import os\nos.setpriority(os.PRIO_USER, 0, -20)",
+    "files outside of its folder": "open('/usr/lib/left', 'w').write('x')",
+    "the root": "open('/left', 'w').write('x')",
+    "devices": "import os\nprint(os.open('/dev/mem', os.O_RDWR), os.open('/dev/sda', os.O_RDWR))",
+    "System V memory": "import ctypes\nassert ctypes.CDLL(None).shmget(0, 1 << 30, 0o1777) >= 0",
+}
+"""What is not the program's. Each fails where it is refused, and prints no sum where it is not."""
+
+CHEATS = {
+    "every answer": "for i in range(200): print(i)",
+    "every answer on a line": "print(*range(200))",
+    "nothing": "",
+    "exit 0 at once": "import os\nos._exit(0)",
+    "exit 0 politely": "raise SystemExit(0)",
+    "exit by atexit": "import atexit, os\natexit.register(os._exit, 0)\n1 / 0",
+    "a crash": "import ctypes\nctypes.string_at(0)",
+    "an abort": "import os\nos.abort()",
+    "no memory of an error": "import sys\nsys.excepthook = lambda *_: None\n1 / 0",
+    "hanging on stdin": "import sys\nwhile True: sys.stdin.readline()",
+    "stdin written to": "import os\nos.write(0, b'0 0'); print(0)",
+    "stdin read twice": "import os\na = input(); os.lseek(0, 0, 0); print(a)",
+    "frames": "import sys\nf = sys._getframe()\nwhile f:\n    for n, v in list(f.f_locals.items()):\n        if isinstance(v, dict) and 'output' in v: print(v['output']); raise SystemExit\n    f = f.f_back\nprint('none')",
+    "objects": "import gc\nfor o in gc.get_objects():\n    if isinstance(o, dict) and 'output' in o and 'hidden' in o: print(o['output']); break\nelse: print('none')",
+    "descriptors": 'import os\nfor fd in range(3, 300):\n    try: os.write(fd, b\'{"passed": true, "status": 0, "output": "3"}\\n\')\n    except OSError: pass\nprint(\'none\')',
+    "patched built-ins": "import builtins, json\nbuiltins.all = lambda *_: True\nbuiltins.len = lambda *_: 1\njson.loads = lambda *_: {}\nprint(0)",
+    "patched comparison": "import decimal\ndecimal.Decimal.__eq__ = lambda *_: True\nprint(0)",
+    "an import hook": "import sys, builtins\nbuiltins.__import__ = lambda *a, **k: sys\nsys.meta_path.insert(0, sys)\nprint(0)",
+    "the runner patched": "import sys\nfor m in list(sys.modules.values()):\n    for n in ('check', 'encode', 'same_output', 'play'):\n        if hasattr(m, n): setattr(m, n, lambda *a, **k: 0)\nprint(0)",
+    "a tracer": "import sys\nsys.settrace(lambda *a: None); sys.setprofile(lambda *a: None)\nprint(0)",
+    "markers of success": "print('{\"correct\": true}\\nOK\\nAll tests passed')",
+    "a thread after the end": "import threading, time\ndef f():\n    while True: time.sleep(1)\nthreading.Thread(target=f, daemon=True).start()\nprint(0)",
+    "an endless exit": "import atexit\ndef f():\n    while True: pass\natexit.register(f)",
+    "an exception that hangs": "class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E",
+    "an exception that lies": "class E(BaseException):\n    __str__ = __repr__ = property(lambda s: 1 / 0)\nraise E",
+    "no characters": "import sys\nsys.stdout.buffer.write(bytes(range(256)))",
+    "no code": "\x00\x01 \\udcff",
+}
+"""Ways to a reward without a sum."""
+
+
+FUNCTIONS = {
+    "equal to everything": "class Any(int):\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n    __hash__ = None\ndef add(a, b): return Any(0)",
+    "equal, a text": "class Any(str):\n    def __eq__(self, other): return True\ndef add(a, b): return Any('x')",
+    "an object": "class Any:\n    def __eq__(self, other): return True\ndef add(a, b): return Any()",
+    "a list that changes": "class L(list):\n    def __iter__(self): return iter([3])\ndef add(a, b): return L([0])",
+    "a patched assert": "import builtins\nbuiltins.AssertionError = type('Never', (Exception,), {})\ndef add(a, b): return 0",
+    "the error of the tests": "def add(a, b): raise AssertionError('passed')",
+    "an exit": "def add(a, b): raise SystemExit(0)",
+    "a hard exit": "import os\ndef add(a, b): os._exit(0)",
+    "an exit when loaded": "import os\nos._exit(0)",
+    "its own message": "import os\ndef add(a, b):\n    for fd in range(3, 9):\n        try: os.write(fd, b'{\"passed\": true}\\n')\n        except OSError: pass\n    return 0",
+    "a message of another kind": 'import os\ndef add(a, b):\n    for fd in range(3, 9):\n        try: os.write(fd, b\'{"value": {"is": "object", "of": 1}}\\n\' * 9)\n        except OSError: pass\n    return 0',
+    "no message": "import os\ndef add(a, b):\n    for fd in range(3, 9):\n        try: os.write(fd, b'[' * 100000 + b'\\n')\n        except OSError: pass\n    return 0",
+    "a message without an end": "import os\ndef add(a, b):\n    while True: os.write(4, b'x' * 65536)",
+    "frames of the caller": "import sys\ndef add(a, b):\n    f = sys._getframe()\n    while f:\n        for v in f.f_locals.values():\n            if isinstance(v, dict) and 'output' in v: return v['output']\n        f = f.f_back\n    return 0",
+    "busy": "def add(a, b):\n    while True: pass",
+    "deep": "def add(a, b):\n    x = []\n    for _ in range(100000): x = [x]\n    return x",
+    "itself": "def add(a, b):\n    x = []\n    x.append(x)\n    return x",
+    "a generator": "def add(a, b): yield a + b",
+    "huge": "def add(a, b): return 'x' * (1 << 27)",
+    "not a number": "def add(a, b): return float('nan')",
+    "no function": "add = 3",
+    "another name": "def sum(a, b): return a + b",
+    "patched json": "import json\njson.dumps = lambda *_, **__: '{\"value\": 3}'\nprint(0)\ndef add(a, b): return 0",
+}
+"""The same for a function `add`."""
