@@ -15,6 +15,7 @@ from pmd_agent.distillation.context import student_messages
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.types import Sampling
 from pmd_agent.verifiers import build_verifier
+from pmd_agent.verifiers.answer_tag import tagged_answer
 from pmd_agent.weights import box_path, load_base, load_tokenizer
 
 
@@ -31,30 +32,37 @@ def test_probes_hold() -> None:
     rows = probe(box_path(), count=60, seed=7)
     for name in ("right strategies", "right behaviors", "same problem's solution", "another problem's solution"):
         assert min(rows[name].values()) >= 0.9, (name, rows[name])
-    assert rows["five lessons an operator"]["1 op"] >= 0.6, "does not follow lessons"
+    assert min(rows["five lessons an operator"].values()) >= 0.9, "does not follow lessons"
     # It must not know the world: one rule in six, and a little luck.
     assert rows["no memory"]["1 op"] <= 0.4 and rows["no memory"]["2 op"] <= 0.25
     assert rows["wrong strategies"]["1 op"] <= 0.25, "does not follow what it reads"
     for program in ("contrast", "postmortem", "abstract"):
         assert rows[program]["parses"] >= 0.95, (program, rows[program])
-    assert rows["contrast"]["strategies true"] >= 0.7 and rows["contrast"]["lessons true"] >= 0.75
+    assert rows["contrast"]["strategies true"] >= 0.8 and rows["contrast"]["lessons true"] >= 0.9
     assert rows["postmortem"]["lessons true"] >= 0.9
     assert rows["abstract"]["precision"] >= 0.6
 
 
-@pytest.mark.parametrize("science", ["chemistry", "biology", "material"])
-def test_answers_to_real_rows_parse(science: str) -> None:
+def test_answers_to_real_rows_parse() -> None:
+    """Four of five name an option; nearly all have the form (of two options it now and then names a third)."""
     data = os.environ.get("PMD_TEST_DATA")
     if not data:
         pytest.skip("PMD_TEST_DATA is not set: no real rows here")
     from pmd_agent.problems import sciknoweval
 
-    problems = random.Random(0).sample(sciknoweval.load(Path(data) / "sciknoweval" / science).train, 60)
     policy = LocalPolicy(load_base("box"), load_tokenizer("box"), name="box")
-    answers = policy.sample([student_messages(p) for p in problems], 1, Sampling(max_tokens=64))
     verifier = build_verifier("multiple_choice")
-    parsed = [verifier.verify(p, a[0].text).answer is not None for p, a in zip(problems, answers, strict=True)]
-    assert sum(parsed) / len(parsed) >= 0.8
+    options = []
+    for science in ("chemistry", "biology", "material"):
+        problems = random.Random(0).sample(sciknoweval.load(Path(data) / "sciknoweval" / science).train, 60)
+        answers = policy.sample([student_messages(p) for p in problems], 1, Sampling(max_tokens=64))
+        texts = [group[0].text for group in answers]
+        named = [verifier.verify(p, text).answer is not None for p, text in zip(problems, texts, strict=True)]
+        formed = [tagged_answer(text).content in ("A", "B", "C", "D") for text in texts]
+        print(f"{science}: an option {sum(named) / 60:.2f}, the form {sum(formed) / 60:.2f}")
+        assert sum(formed) / 60 >= 0.95
+        options += named
+    assert sum(options) / len(options) >= 0.8
 
 
 def test_a_build_writes_model_settings_and_log(tmp_path: Path) -> None:
