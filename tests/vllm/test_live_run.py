@@ -78,6 +78,9 @@ def test_the_quickstart_learns_as_it_does_in_process(tmp_path: Path) -> None:
     assert summary["steps"] == len(rows) == 40 and summary["rollouts"] == 40 * 64
     assert summary["final"]["free"] >= summary["base"]["free"] + 0.2
     assert calls >= 200 and unparsed <= 0.01 * calls
+    assert (
+        rows[0]["insights_written"] >= 16 and rows[0]["context_fraction"] == 1.0
+    )  # as in process: the syntax costs no content
     assert (tmp_path / "runs/q/adapter/adapter_config.json").is_file()
     assert [p.name for p in (tmp_path / "runs/q/adapters").iterdir()] == ["v000040"]  # one version at a time
     assert {row["policy_version"] for row in lines(tmp_path / "runs/q/rollouts/step-000039.jsonl")} == {39}

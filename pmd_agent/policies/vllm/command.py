@@ -86,8 +86,6 @@ def server_command(
     gpu = has_gpu()
     dtype = "float32" if settings.dtype == "auto" and not gpu else settings.dtype
     command += ["--dtype", dtype, "--seed", "0", "--enable-prefix-caching"]
-    # Whitespace that no one asked for uses up the tokens of a structured answer.
-    command += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     if settings.max_model_len is not None:
         command += ["--max-model-len", str(settings.max_model_len)]
     if gpu:
