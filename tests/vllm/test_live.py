@@ -227,7 +227,6 @@ def test_reflections_parse(policy: VllmPolicy, problems: list[Problem]) -> None:
     )
     print(f"{counts} in {time.monotonic() - started:.1f} s")
     assert counts["calls"] >= 100 and counts["unparsed"] <= 0.01 * counts["calls"]
-    assert counts["dropped"] <= 0.2 * counts["calls"]  # what is held to a schema should still be sentences
 
 
 def test_a_random_adapter_cannot_break_the_syntax(policy: VllmPolicy, adapters: list[Path]) -> None:
