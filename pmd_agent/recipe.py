@@ -11,6 +11,7 @@ LoRA is ours.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -415,6 +416,11 @@ def parse_recipe(data: Mapping[str, Any], source: str = "the recipe") -> Recipe:
 def dump_recipe(recipe: Recipe) -> str:
     """The whole recipe, defaults included, as YAML from which an equal one is loaded."""
     return write_yaml(recipe.model_dump(mode="json"))
+
+
+def write_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """`key.sub=value` of each, as `load_recipe` reads them back."""
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
 VARIANTS_SHARE = {"policy": frozenset({"model", "dtype", "device", "thinking"})}

@@ -12,12 +12,14 @@ from typing import Annotated
 import typer
 
 from pmd_agent.cli import box, memory
+from pmd_agent.cli.compare import compare
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
 from pmd_agent.cli.export import export
 from pmd_agent.cli.run import run
 from pmd_agent.cli.schema import schema
 from pmd_agent.cli.serve import serve
+from pmd_agent.cli.sweep import sweep
 from pmd_agent.errors import PMDError
 
 app = typer.Typer(
@@ -25,6 +27,8 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(evaluate)
+app.command()(compare)
+app.command()(sweep)
 app.add_typer(memory.app, name="memory")
 app.command()(export)
 app.command()(serve)
