@@ -43,24 +43,24 @@ class Fields:
 def load(
     path: Path,
     *,
-    test: Path | None = None,
+    test_path: Path | None = None,
     fields: Fields | None = None,
     test_fraction: float = 0.1,
     seed: int = 42,
     max_bad_fraction: float = 0.0,
     **names: str | None,
 ) -> Split:
-    """The problems of a file. Without a `test` file, `test_fraction` of every kind is held out.
+    """The problems of a file. Without a `test_path`, `test_fraction` of every kind is held out.
 
     Field names may be given as a `Fields` or one by one: `load(path, prompt="question", answer="gold")`.
     ProblemError for an unreadable file, an unknown field name, or more than `max_bad_fraction` of the rows not fitting.
     """
     path = Path(path)
     parts = [(path.stem, read(path))]
-    if test is not None:
-        stem = Path(test).stem
+    if test_path is not None:
+        stem = Path(test_path).stem
         # train/data.jsonl and test/data.jsonl must not name their problems alike.
-        parts.append((stem if stem != path.stem else f"{stem}-test", read(Path(test))))
+        parts.append((stem if stem != path.stem else f"{stem}-test", read(Path(test_path))))
     return _load(str(path), parts, _fields(fields, names), test_fraction, seed, max_bad_fraction)
 
 

@@ -30,12 +30,12 @@ def load(
     *,
     hub: str = HUB,
     subset: str | None = None,
-    domains: Sequence[str] | None = None,
+    domains: Sequence[str] = (),
     test_fraction: float = 0.1,
     seed: int = 42,
     max_bad_fraction: float = 0.0,
 ) -> Split:
-    """The problems of the given domains (None: all there are), kind = domain.
+    """The problems of the given domains (none given: all there are), kind = domain.
 
     `path` may be: a folder with train.jsonl and test.jsonl (its name is the domain); a folder of such folders; a file
     of rows in the hub's schema; a folder of the hub's shape; or None, to load `hub` (and its `subset`) from the hub.
@@ -78,9 +78,7 @@ def render(question: str, options: Mapping[str, str]) -> str:
     return f"{question}\n\n{lines}\nPlease reason step by step."
 
 
-def _from_folders(
-    root: Path, folders: Mapping[str, Path], wanted: Sequence[str] | None, max_bad_fraction: float
-) -> Split:
+def _from_folders(root: Path, folders: Mapping[str, Path], wanted: Sequence[str], max_bad_fraction: float) -> Split:
     gatherer = Gatherer(str(root), max_bad_fraction)
     train: list[Problem] = []
     test: list[Problem] = []
@@ -97,7 +95,7 @@ def _from_folders(
 def _from_hub(
     source: str,
     rows: Sequence[Row],
-    wanted: Sequence[str] | None,
+    wanted: Sequence[str],
     test_fraction: float,
     seed: int,
     max_bad_fraction: float,
@@ -201,11 +199,9 @@ def _part(folder: Path, name: str) -> Path | None:
     return next((folder / (name + suffix) for suffix in _SUFFIXES if (folder / (name + suffix)).is_file()), None)
 
 
-def _chosen(wanted: Sequence[str] | None, known: list[str], source: str) -> list[str]:
-    if wanted is None:
-        return known
+def _chosen(wanted: Sequence[str], known: list[str], source: str) -> list[str]:
     if not wanted:
-        raise ProblemError("The list of domains is empty.", f"Leave it out for all of {', '.join(known)}.")
+        return known
     for name in wanted:
         if name.lower() not in known:
             raise ProblemError(f"{source} has no domain {name!r}.", nearest(name, known))

@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pmd_agent.errors import ProblemError
+from pmd_agent.problems.split import Split
 from pmd_agent.types import Problem
 
 RULES: dict[str, Callable[[int, int], int]] = {
@@ -149,3 +150,10 @@ class World:
             seen = {p.prompt for earlier in parts for p in earlier}
             parts.append(tuple(p for n in (1, 2) for p in self.problems(count, operators=n, part=part, exclude=seen)))
         return parts[0], parts[1], parts[2]
+
+
+def load(*, seed: int, operators: int, domains: int, train: int, validation: int, test: int) -> Split:
+    """The problems of the world of this seed (see `World.split`). Raises ProblemError."""
+    world = World.create(seed, operators=operators, domains=domains)
+    trained, validated, tested = world.split(train=train, validation=validation, test=test)
+    return Split(trained, tested, validation=validated)

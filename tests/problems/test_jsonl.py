@@ -39,9 +39,9 @@ def test_without_ids_they_are_made_from_the_file_and_the_row(write: Write) -> No
 def test_a_test_file_of_its_own(write: Write) -> None:
     train = write("train.jsonl", {"prompt": "a", "answer": "1"})
     test = write("test.csv", "prompt,answer", "b,2")
-    split = jsonl.load(train, test=test)
+    split = jsonl.load(train, test_path=test)
     assert [p.id for p in split.train + split.test] == ["train/1", "test/1"]
-    split = jsonl.load(train, test=write("other/train.jsonl", {"prompt": "b", "answer": "2"}))
+    split = jsonl.load(train, test_path=write("other/train.jsonl", {"prompt": "b", "answer": "2"}))
     assert [p.id for p in split.train + split.test] == ["train/1", "train-test/1"]
 
 

@@ -324,8 +324,6 @@ def test_folders_that_cannot_be_used(tmp_path: Path, write: Write) -> None:
     with pytest.raises(ProblemError, match="has no domain 'physics'") as caught:
         sciknoweval.load(tmp_path, domains=["physics"])
     assert "chemistry" in caught.value.hint
-    with pytest.raises(ProblemError, match="list of domains is empty"):
-        sciknoweval.load(tmp_path, domains=[])
     with pytest.raises(ProblemError, match="There is no") as caught:
         sciknoweval.load(tmp_path / "chemstry")
     assert str(tmp_path / "chemistry") in caught.value.hint
