@@ -16,6 +16,7 @@ from pmd_agent.loop import practise
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.policies import Policy
 from pmd_agent.problems import ProblemSets, first_of_each_kind, load_problems
+from pmd_agent.problems.overlap import shared
 from pmd_agent.recipe import Recipe, ScriptedPolicySection, VllmPolicySection
 from pmd_agent.recipe_learning import Distill, Teacher
 from pmd_agent.run_dir import RunDir
@@ -122,6 +123,8 @@ def _prepare(
         console.warn(f"left out: {reason}")
     if len(problems.skipped) > 3:
         console.warn(f"left out: {len(problems.skipped) - 3} more rows")
+    if leaked := shared(problems.train, problems.test):
+        console.warn(f"{len(leaked)} test problems have the prompt of a training problem (`pmd problems` names them)")
 
     def fits(part: tuple[Problem, ...], name: str) -> tuple[Problem, ...]:
         kept = tuple(p for p in part if len(policy.encode(student_messages(p))) <= recipe.rollout.max_prompt_tokens)

@@ -23,11 +23,6 @@ class Split:
     same_problems: bool = False
     """Train and test are the same problems, with other tests."""
 
-    def shared_prompts(self) -> tuple[tuple[str, str], ...]:
-        """(train id, test id) of every prompt that is in both under two ids: what a test score should not count."""
-        trained = {problem.prompt: problem.id for problem in reversed(self.train)}
-        return tuple((trained[p.prompt], p.id) for p in self.test if p.prompt in trained)
-
 
 def hold_out(
     problems: Sequence[Problem], fraction: float, seed: int = 42

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import Split, first_of_each_kind, hold_out
+from pmd_agent.problems import first_of_each_kind, hold_out
 from pmd_agent.types import Problem
 
 
@@ -72,8 +72,3 @@ def test_the_first_of_each_kind() -> None:
     given_problems = tuple(problems(3, 1, 2))
     assert first_of_each_kind(given_problems, None) == given_problems
     assert [p.id for p in first_of_each_kind(given_problems, 2)] == ["0/0", "0/1", "1/0", "2/0", "2/1"]
-
-
-def test_shared_prompts_names_both_ids() -> None:
-    split = Split((Problem("a", "x"), Problem("b", "y"), Problem("c", "y")), (Problem("d", "y"), Problem("e", "z")))
-    assert split.shared_prompts() == (("b", "d"),)
