@@ -106,25 +106,73 @@ class HumanEvalProblems(Section):
     sandbox: SandboxSection = SandboxSection()
 
 
-class FileProblems(Section):
+class Bounds(Section):
+    """Of a number in a row."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+Value = str | int | float | bool
+
+
+class Mapped(Section):
+    """Rows whose fields the recipe names. A name with dots leads into objects: details.level."""
+
+    type: str
+    prompt: str = "prompt"
+    """The name of the field with the problem; the next ones likewise."""
+    answer: str | None = "answer"
+    """null: there is none, the verifier runs something instead."""
+    system: str | None = "system"
+    """The system message, where a row brings one."""
+    id: str | None = "id"
+    """Where no row has one, ids are the file's or split's name and the row's number."""
+    kind: str | None = "kind"
+    """Results are also reported apart by it."""
+    choices: str | None = "choices"
+    """Options of multiple choice; those that the prompt does not list are added to it."""
+    system_text: str | None = None
+    """The system message of rows that bring none. Empty: the verifier's own, which asks for the format that it reads."""
+    where: dict[str, Value | tuple[Value, ...] | Bounds] = Field(default_factory=dict)
+    """Only rows whose fields have this value, one of these values, or a number within {min: ..., max: ...}."""
+    split_field: str = ""
+    """The field that says of a row whether it is in train, validation or test."""
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    """Held out of each kind, where there is no test part and no split_field."""
+    validation_fraction: float = Field(0.05, ge=0, lt=1)
+    """Held out of the training part, where split_field names no validation."""
+    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
+    """Share of rows that may be unusable before loading is an error."""
+    seed: int = 0
+    """Of the split."""
+    verifier: str = "exact"
+    """exact, multiple_choice, code, or package.module:function."""
+    sandbox: SandboxSection = SandboxSection()
+    """Of the verifier code."""
+
+
+class FileProblems(Mapped):
     """Your own problems: JSONL, JSON, parquet or CSV."""
 
     type: Literal["file"] = "file"
     path: Path
+    """A file, or a folder with files called train and test."""
     test_path: Path | None = None
     """Empty: `test_fraction` of `path` is held out."""
-    prompt: str = "prompt"
-    """The name of the field with the problem; the next ones likewise."""
-    answer: str = "answer"
-    system: str = "system"
-    id: str = "id"
-    kind: str = "kind"
-    test_fraction: float = Field(0.1, gt=0, lt=1)
-    validation_fraction: float = Field(0.05, ge=0, lt=1)
-    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
-    seed: int = 0
-    verifier: str = "exact"
-    """exact, multiple_choice, code, or package.module:function."""
+
+
+class HubProblems(Mapped):
+    """A dataset of the Hugging Face hub."""
+
+    type: Literal["hub"] = "hub"
+    hub: str
+    """owner/name, or a local folder of the hub's shape."""
+    subset: str | None = None
+    """The hub's configuration. Empty: its default."""
+    split: str = "train"
+    test_split: str | None = None
+    """Empty: `test_fraction` of `split` is held out."""
 
 
 class FunctionProblems(Section):
@@ -137,9 +185,16 @@ class FunctionProblems(Section):
     validation_fraction: float = Field(0.05, ge=0, lt=1)
     seed: int = 0
     verifier: str = "exact"
+    sandbox: SandboxSection = SandboxSection()
 
 
 Problems = Annotated[
-    WorldProblems | SciKnowEvalProblems | LiveCodeBenchProblems | HumanEvalProblems | FileProblems | FunctionProblems,
+    WorldProblems
+    | SciKnowEvalProblems
+    | LiveCodeBenchProblems
+    | HumanEvalProblems
+    | FileProblems
+    | HubProblems
+    | FunctionProblems,
     Field(discriminator="type"),
 ]

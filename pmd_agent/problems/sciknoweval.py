@@ -15,14 +15,14 @@ from typing import Any
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.choices import labelled_options, letter_answer, letters_in
 from pmd_agent.problems.gather import BadRow, Gatherer, optional_text_of, text_of
-from pmd_agent.problems.sources import Row, describe_type, load_hub, nearest, placed, read
+from pmd_agent.problems.parts import part_file
+from pmd_agent.problems.sources import SUFFIXES, Row, describe_type, load_hub, nearest, placed, read
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.types import Problem
 
 HUB = "hicai-zju/SciKnowEval"
 LEVEL = "L3"
 TYPES = ("mcq-4-choices", "mcq-2-choices")
-_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
 
 def load(
@@ -52,7 +52,7 @@ def load(
     folders = _domain_folders(path)
     if folders:
         return _from_folders(path, folders, wanted, max_bad_fraction)
-    if not any(file.suffix in _SUFFIXES for file in path.rglob("*")):
+    if not any(file.suffix in SUFFIXES for file in path.rglob("*")):
         raise ProblemError(
             f"{path} holds no rows.",
             "Give a folder with train.jsonl and test.jsonl, a folder of such folders, or one of the hub's shape.",
@@ -84,7 +84,7 @@ def _from_folders(root: Path, folders: Mapping[str, Path], wanted: Sequence[str]
     test: list[Problem] = []
     for domain in _chosen(wanted, list(folders), str(root)):
         for part, problems in (("train", train), ("test", test)):
-            file = _part(folders[domain], part)
+            file = part_file(folders[domain], part)
             if file is None:
                 raise ProblemError(f"{folders[domain]} has no {part}.jsonl.", "It must hold train and test.")
             problems += gatherer.gather(read(file), partial(_prepared, domain=domain))
@@ -191,12 +191,8 @@ def _hub_rows(name: str, subset: str | None) -> list[Row]:
 
 def _domain_folders(path: Path) -> dict[str, Path]:
     """domain -> folder with a train or test file; empty where the folder is not laid out as SDPO does."""
-    folders = [path] if _part(path, "train") else sorted(folder for folder in path.iterdir() if folder.is_dir())
-    return {folder.resolve().name.lower(): folder for folder in folders if _part(folder, "train")}
-
-
-def _part(folder: Path, name: str) -> Path | None:
-    return next((folder / (name + suffix) for suffix in _SUFFIXES if (folder / (name + suffix)).is_file()), None)
+    folders = [path] if part_file(path, "train") else sorted(folder for folder in path.iterdir() if folder.is_dir())
+    return {folder.resolve().name.lower(): folder for folder in folders if part_file(folder, "train")}
 
 
 def _chosen(wanted: Sequence[str], known: list[str], source: str) -> list[str]:

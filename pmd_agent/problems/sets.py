@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pmd_agent.problems import humaneval, jsonl, livecodebench, sciknoweval, world
+from pmd_agent.problems import humaneval, livecodebench, mapped, sciknoweval, world
 from pmd_agent.problems.function import load_function
+from pmd_agent.problems.instructions import instructions
 from pmd_agent.problems.split import Split, hold_out
-from pmd_agent.recipe_problems import Problems
+from pmd_agent.recipe_problems import Mapped, Problems
 from pmd_agent.types import Problem
 
 SOURCES: dict[str, Callable[..., Split]] = {
@@ -16,7 +17,8 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "sciknoweval": sciknoweval.load,
     "livecodebench": livecodebench.load,
     "humaneval": humaneval.load,
-    "file": jsonl.load,
+    "file": mapped.load,
+    "hub": mapped.load_from_hub,
     "python": load_function,
 }
 """`problems.type` -> what loads it. It is called with the section's keys, but those that mean the same everywhere."""
@@ -45,7 +47,14 @@ def load_problems(section: Problems) -> ProblemSets:
         kept, validation = hold_out(split.test if split.same_problems else train, fraction, seed)
         train = train if split.same_problems else kept
     trained = {problem.id for problem in train}
-    return ProblemSets(train, _closed(validation, trained), _closed(split.test, trained), split.skipped)
+    validation, test = _closed(validation, trained), _closed(split.test, trained)
+    if isinstance(section, Mapped) and section.system_text is None:
+        train, validation, test = (_instructed(part, section.verifier) for part in (train, validation, test))
+    return ProblemSets(train, validation, test, split.skipped)
+
+
+def _instructed(problems: tuple[Problem, ...], verifier: str) -> tuple[Problem, ...]:
+    return tuple(p if p.system else replace(p, system=instructions(verifier, p)) for p in problems)
 
 
 def _closed(problems: tuple[Problem, ...], trained: set[str]) -> tuple[Problem, ...]:
