@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,38 +15,20 @@ from pmd_agent.evaluation import accuracy
 from pmd_agent.loop import practise
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.policies import Policy
-from pmd_agent.recipe import (
-    FileProblems,
-    FunctionProblems,
-    HumanEvalProblems,
-    LiveCodeBenchProblems,
-    Recipe,
-    SandboxSection,
-    SciKnowEvalProblems,
-    ScriptedPolicySection,
-    VllmPolicySection,
-    WorldProblems,
-)  # fmt: skip
+from pmd_agent.problems import ProblemSets, first_of_each_kind, load_problems
+from pmd_agent.problems.overlap import shared
+from pmd_agent.recipe import Recipe, ScriptedPolicySection, VllmPolicySection
 from pmd_agent.recipe_learning import Distill, Teacher
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import Metrics, Parts, evaluate, publish_adapter
 from pmd_agent.types import Problem
-from pmd_agent.verifiers import CodeVerifier, Verifier, build_verifier
+from pmd_agent.verifiers import CodeVerifier, Verifier, verifier_of
 
 if TYPE_CHECKING:
     import dspy
 
     from pmd_agent.distillation.trainer import Trainer
     from pmd_agent.policies.vllm.policy import VllmPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemSets:
-    train: tuple[Problem, ...]
-    validation: tuple[Problem, ...]
-    test: tuple[Problem, ...]
-    skipped: tuple[str, ...] = ()
-    """Rows that did not fit, with their reasons."""
 
 
 def start(
@@ -64,7 +45,7 @@ def start(
     """
     console = console or Console()
     recipe = _naming(recipe, reflector=reflector, generaliser=generaliser)
-    problems = load_problems(recipe)
+    problems = load_problems(recipe.problems)
     open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser)
     # Whatever can be wrong has been found before a folder is made.
     run = RunDir.resume(recipe) if resume else RunDir.create(recipe)
@@ -95,9 +76,9 @@ def evaluate_run(
         raise RunError(
             f"{run.path} has no adapter yet.", "Finish it with `pmd run RECIPE --resume`, or evaluate --base."
         )
-    parts = _prepare(recipe, load_problems(recipe), console, adapter=None if base else run.adapter_path, frozen=True)(
-        run
-    )
+    parts = _prepare(
+        recipe, load_problems(recipe.problems), console, adapter=None if base else run.adapter_path, frozen=True
+    )(run)
     try:
         m = Metrics(-1)
         with console.stage(f"evaluating on {len(parts.test)} problems"):
@@ -105,73 +86,6 @@ def evaluate_run(
     finally:
         parts.memory.close()
         parts.policy.close()
-
-
-def load_problems(recipe: Recipe) -> ProblemSets:
-    """The problems that the recipe names, split three ways. Raises ProblemError."""
-    section = recipe.problems
-    if isinstance(section, WorldProblems):
-        from pmd_agent.problems.world import World
-
-        world = World.create(section.seed, operators=section.operators, domains=section.domains)
-        return ProblemSets(*world.split(train=section.train, validation=section.validation, test=section.test))
-
-    from pmd_agent.problems import (
-        hold_out,
-        humaneval,
-        jsonl,
-        livecodebench,
-        load_function,
-        sciknoweval,
-        validation_split,
-    )
-
-    if isinstance(section, LiveCodeBenchProblems):
-        split = livecodebench.load(
-            section.path,
-            hub=section.hub,
-            files=section.files,
-            start=section.start,
-            end=section.end,
-            kind=section.kind,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-        # The problems are those that are trained on, here with all of their tests: nothing is held out of training.
-        _, validation = hold_out(split.test, section.validation_fraction, section.seed)
-        return ProblemSets(split.train, validation, split.test, split.skipped)
-    if isinstance(section, SciKnowEvalProblems):
-        split = sciknoweval.load(
-            section.path,
-            hub=section.hub,
-            domains=section.domains or None,
-            test_fraction=section.test_fraction,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-    elif isinstance(section, HumanEvalProblems):
-        split = humaneval.load(
-            section.path,
-            hub=section.hub,
-            test_fraction=section.test_fraction,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-    elif isinstance(section, FileProblems):
-        fields = jsonl.Fields(section.prompt, section.answer, section.system, section.id, section.kind)
-        split = jsonl.load(
-            section.path,
-            test=section.test_path,
-            fields=fields,
-            test_fraction=section.test_fraction,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-    else:
-        assert isinstance(section, FunctionProblems)
-        split = load_function(section.function, test_fraction=section.test_fraction, seed=section.seed)
-    train, validation = validation_split(split, section.validation_fraction, section.seed)
-    return ProblemSets(train, validation, split.test, split.skipped)
 
 
 def _naming(recipe: Recipe, **programs: dspy.Module | None) -> Recipe:
@@ -209,6 +123,8 @@ def _prepare(
         console.warn(f"left out: {reason}")
     if len(problems.skipped) > 3:
         console.warn(f"left out: {len(problems.skipped) - 3} more rows")
+    if leaked := shared(problems.train, problems.test):
+        console.warn(f"{len(leaked)} test problems have the prompt of a training problem (`pmd problems` names them)")
 
     def fits(part: tuple[Problem, ...], name: str) -> tuple[Problem, ...]:
         kept = tuple(p for p in part if len(policy.encode(student_messages(p))) <= recipe.rollout.max_prompt_tokens)
@@ -224,7 +140,7 @@ def _prepare(
         return kept
 
     train, validation = fits(problems.train, "training"), fits(problems.validation, "validation")
-    test = _at_most(fits(problems.test, "test"), recipe.evaluate.max_problems)
+    test = first_of_each_kind(fits(problems.test, "test"), recipe.evaluate.max_problems)
     curriculum = Curriculum(train, recipe.rollout.problems, recipe.seed)
     console.info(f"{len(train)} training, {len(validation)} validation and {len(test)} test problems")
 
@@ -266,25 +182,13 @@ def _prepare(
 
 
 def _verifier(recipe: Recipe, console: Console) -> Verifier:
-    """The verifier that the recipe names; one that runs programs says what protects. Raises VerifierError."""
-    name, threshold = recipe.problems.verifier, recipe.rollout.success_threshold
-    if name != "code":
-        return build_verifier(name, threshold)
-    from pmd_agent.verifiers.code import Limits
-
-    settings = getattr(recipe.problems, "sandbox", SandboxSection())
-    verifier = CodeVerifier(
-        success_threshold=threshold,
-        limits=Limits(seconds=settings.seconds, wall=2.5 * settings.seconds, memory=settings.memory_mib << 20),
-        total_seconds=settings.total_seconds,
-        fraction=settings.fraction,
-        cores=settings.cores,
-        allow_unsafe=settings.allow_unsafe,
-    )
-    on = verifier.protections()
-    console.info(f"sandbox: {', '.join(name for name in on if on[name])}")
-    if missing := [name for name in on if not on[name]]:
-        console.warn(f"the sandbox is without: {', '.join(missing)} (docs/sandbox.md)")
+    """The verifier that the recipe names; one that runs programs says what protects. Raises PMDError."""
+    verifier = verifier_of(recipe.problems, recipe.rollout.success_threshold)
+    if isinstance(verifier, CodeVerifier):
+        on = verifier.protections()
+        console.info(f"sandbox: {', '.join(name for name in on if on[name])}")
+        if missing := [name for name in on if not on[name]]:
+            console.warn(f"the sandbox is without: {', '.join(missing)} (docs/sandbox.md)")
     return verifier
 
 
@@ -379,16 +283,3 @@ def _vllm_policy(
         timeout=section.request_seconds,
         sleep=section.sleep,
     )
-
-
-def _at_most(problems: tuple[Problem, ...], count: int | None) -> tuple[Problem, ...]:
-    """The first `count` of each kind."""
-    if count is None:
-        return problems
-    taken: dict[str, int] = {}
-    kept = []
-    for problem in problems:
-        taken[problem.kind] = taken.get(problem.kind, 0) + 1
-        if taken[problem.kind] <= count:
-            kept.append(problem)
-    return tuple(kept)

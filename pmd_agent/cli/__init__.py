@@ -16,6 +16,7 @@ from pmd_agent.cli.compare import compare
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
 from pmd_agent.cli.export import export
+from pmd_agent.cli.problems import problems
 from pmd_agent.cli.run import run
 from pmd_agent.cli.schema import schema
 from pmd_agent.cli.serve import serve
@@ -26,6 +27,7 @@ app = typer.Typer(
     name="pmd", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 app.command()(run)
+app.command()(problems)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(sweep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,7 +47,7 @@ def sweep(
     wanted = runs_of(plan, seeds.value, [a for a in arms.split(",") if a], {k: v["chosen"] for k, v in tuned.items()})
     if dry_run:
         for run in wanted:
-            console.info(" ".join(["pmd run", str(plan.recipe), *run.overrides]))
+            console.info(shlex.join(["pmd", "run", str(plan.recipe), *run.overrides]))
         return
     try:
         run_all(wanted, plan.recipe, console, jobs=side_by_side)
@@ -69,7 +70,7 @@ def _tune(plan: Sweep, console: Console, jobs: int, dry_run: bool) -> None:
     console.info(f"tuning: {len(tried)} configurations on seeds {', '.join(map(str, plan.seeds.tune))}")
     if dry_run:
         for run in runs:
-            console.info(" ".join(["pmd run", str(plan.recipe), *run.overrides]))
+            console.info(shlex.join(["pmd", "run", str(plan.recipe), *run.overrides]))
         return
     run_all(runs, plan.recipe, console, jobs=jobs)
     chosen = choose(tried)

@@ -65,7 +65,7 @@ def _accuracy(arms: Sequence[Arm]) -> Table:
         "Accuracy on problems never trained on",
         ("arm", "seeds", "problems", f"avg@{k} memory-free", f"pass@{k}", f"maj@{k}", "with memory in the prompt"),
         tuple(rows),
-        "After the last step. In brackets the 95 % interval, from a bootstrap over seeds and problems. A problem counts once a seed.",
+        "After the last step. In brackets: 95 % interval of a bootstrap over seeds and problems. A problem counts once a seed.",
     )
 
 
@@ -124,7 +124,7 @@ def _budgets(arms: Sequence[Arm], reference: Arm) -> Table:
             f"rollouts to reach {reference.name}'s end ({percent(target)})", f"share of {reference.name}'s",
         ),
         tuple(rows),
-        "Seconds of all stages but evaluation; they count only where the runs had as many cores. Straight lines between validations.",
+        "Seconds of all stages but evaluation; they count only where runs had the same cores. Straight lines between validations.",
     )  # fmt: skip
 
 

@@ -215,6 +215,8 @@ _READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
 }
+SUFFIXES = tuple(_READERS)
+"""Of the files that can be read."""
 
 
 def _nearest_to(path: Path) -> str:

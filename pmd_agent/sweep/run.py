@@ -29,7 +29,7 @@ class _Board:
     finished_here: int = 0
     failed: list[str] = field(default_factory=list)
     processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
-    stopping: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -80,14 +80,14 @@ def _is_finished(run: SweepRun) -> bool:
 def _work(board: _Board, recipe: Path, jobs: int, console: Console, start: float) -> None:
     while True:
         with board.lock:
-            if board.stopping or not board.waiting:
+            if board.stopping.is_set() or not board.waiting:
                 return
             run = board.waiting.popleft()
             began = time.monotonic()
             process = _begin(run, recipe, jobs)
             board.processes.add(process)
         code = process.wait()
-        if code < 0 and board.stopping:
+        if code < 0 and board.stopping.is_set():
             return
         with board.lock:
             board.processes.discard(process)
@@ -119,7 +119,7 @@ def _begin(run: SweepRun, recipe: Path, jobs: int) -> subprocess.Popen[bytes]:
 def _stop(board: _Board) -> None:
     """End the runs that this process started; each is resumed by the next sweep."""
     with board.lock:
-        board.stopping = True
+        board.stopping.set()
         for process in board.processes:
             process.terminate()
 

@@ -7,13 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 from pmd_agent.errors import RecipeError
+from pmd_agent.recipe_problems import Problems, SandboxSection
 from pmd_agent.verifiers.base import Verifier
-from pmd_agent.verifiers.code import CodeVerifier
+from pmd_agent.verifiers.code import CodeVerifier, Limits
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import import_verifier
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
 BUILT_IN: dict[str, Callable[..., Verifier]] = {"multiple_choice": MultipleChoice, "exact": Exact, "code": CodeVerifier}
+
+
+def verifier_of(section: Problems, success_threshold: float) -> Verifier:
+    """The verifier that a recipe's section `problems` names, with its settings. Raises RecipeError."""
+    if section.verifier != "code":
+        return build_verifier(section.verifier, success_threshold)
+    sandbox = getattr(section, "sandbox", SandboxSection())
+    limits = Limits(seconds=sandbox.seconds, wall=2.5 * sandbox.seconds, memory=sandbox.memory_mib << 20)
+    settings = sandbox.model_dump(include={"total_seconds", "fraction", "cores", "allow_unsafe"})
+    return build_verifier("code", success_threshold, limits=limits, **settings)
 
 
 def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -> Verifier:

@@ -11,7 +11,7 @@ import pytest
 HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "sklearn", "peft", "litellm", "datasets")
 
 COMMANDS = [
-    [], ["run"], ["evaluate"], ["export"], ["schema"],
+    [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"],
     ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
 ]  # fmt: skip
@@ -42,7 +42,7 @@ def loaded(*arguments: str) -> tuple[str, str]:
 def test_help_imports_nothing_heavy() -> None:
     text, modules = loaded("--help")
     assert modules == "[]"
-    for command in ("run", "evaluate", "export", "schema", "memory", "box"):
+    for command in ("run", "problems", "evaluate", "export", "schema", "memory", "box"):
         assert f"  {command}" in text
 
 
