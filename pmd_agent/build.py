@@ -328,6 +328,8 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console
             seed=recipe.seed,
             special_ids=tokenizer.all_special_ids,
         )
+        if learning.share_prefixes and trainer.reader.unshared:
+            console.warn(f"each rollout is computed whole, its prompt too (docs/engine.md): {trainer.reader.unshared}")
     if isinstance(section, VllmPolicySection):
         served = _vllm_policy(recipe, section, tokenizer, adapter, console)
         return served, trainer, served.context

@@ -75,7 +75,11 @@ class Distill(Section):
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     batch_tokens: int = Field(16_384, ge=256)
-    """Teacher and student tokens in one forward pass, padding included."""
+    """Teacher and student tokens in one forward pass: those shared counted once, or padding included where none are."""
+    share_prefixes: bool = True
+    """What rollouts or their teachers' prompts have in common at the start is computed once."""
+    gradient_checkpointing: bool | None = None
+    """Activations are computed again in the backward pass instead of kept. Empty: on a GPU."""
     teacher: Teacher = Teacher()
     lora: Lora = Lora()
     grpo: Grpo = Grpo()

@@ -2,32 +2,34 @@
 
 For each rollout the teacher reads memory + problem + the rollout, the student problem + the rollout; both give a distribution
 at every token of the rollout, and the student moves towards the teacher. A rollout with an advantage has no teacher: GRPO's
-objective moves the student (objectives.py has both). Logits are computed for those positions only, in chunks that are
-recomputed in the backward pass.
+objective moves the student (objectives.py has both). Logits are computed for those positions only, in chunks; a chunk's
+gradient is taken back to its hidden states before the next one is made, so no more than one chunk's logits exist.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from pmd_agent.distillation.batches import micro_batches, split
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.objectives import Judged, Tokens, distilled, reinforced
 from pmd_agent.distillation.policy_gradient import token_logprobs
-from pmd_agent.distillation.read_out import body_of, read_out
+from pmd_agent.distillation.read_out import read_out
+from pmd_agent.distillation.reader import Reader
 from pmd_agent.distillation.tally import Tally
 from pmd_agent.recipe_learning import Distill
 from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
 
 CHUNK = 1024
-"""Positions whose logits exist at one time."""
+"""Positions whose logits exist at one time, at most."""
+LOGITS = 1 << 26
+"""Logits of one model that exist at one time, at most: 256 MiB in float32."""
 
 
 class Trainer:
@@ -36,12 +38,17 @@ class Trainer:
     def __init__(
         self, model: Any, settings: Distill, *, pad_id: int, seed: int, special_ids: Collection[int] = frozenset()
     ) -> None:
-        self.model, self.settings, self.pad_id, self.seed = model, settings, pad_id, seed
+        self.model, self.settings, self.seed = model, settings, seed
         self.steps = 0
         self.total_steps: int | None = None
         """The run's length, which a falling learning rate follows."""
         self._unlearnt = frozenset(special_ids) if settings.mask_special else frozenset()
-        self._logits = read_out(model.get_base_model())
+        base = model.get_base_model()
+        self._read_out = read_out(base)
+        self._vocabulary = int(base.config.get_text_config().vocab_size)
+        self.reader = Reader(model, pad_id=pad_id, share=settings.share_prefixes)
+        if settings.gradient_checkpointing or (settings.gradient_checkpointing is None and base.device.type != "cpu"):
+            base.gradient_checkpointing_enable({"use_reentrant": False})
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
@@ -63,11 +70,12 @@ class Trainer:
         order = torch.randperm(len(examples)).tolist()
         tally = Tally()
         norms = []
-        for part in _split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
+        for part in split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
             total = sum(e.weight * sum(e.written) for e in part) or 1.0
             self._optimiser.zero_grad(set_to_none=True)
-            for batch in _micro_batches(part, settings.batch_tokens):
-                self._backward(batch, total, tally)
+            with self.reader.precision():
+                for batch in self._micro_batches(part):
+                    self._backward(batch, total, tally)
             norms.append(float(torch.nn.utils.clip_grad_norm_(self._parameters, settings.max_grad_norm)))
             self._optimiser.step()
         self.model.eval()
@@ -85,13 +93,14 @@ class Trainer:
         """
         tally = Tally()
         learnt = [e.without_loss_on(self._unlearnt) for e in examples]
-        for batch in _micro_batches(learnt, self.settings.batch_tokens):
-            tokens, teachers = self._tokens(batch), self._references(batch)
-            gain_N = [
-                token_logprobs(self._mixed([h[part] for h in teachers]), t.target_N) - t.sampled_N
-                for part, t in _chunks(tokens)
-            ]
-            tally.add_gain(batch, torch.cat(gain_N))
+        with self.reader.precision():
+            for batch in self._micro_batches(learnt):
+                tokens, teachers = self._tokens(batch), self._references(batch)
+                gain_N = [
+                    token_logprobs(self._mixed([h[part] for h in teachers]), t.target_N) - t.sampled_N
+                    for part, t in self._chunks(tokens)
+                ]
+                tally.add_gain(batch, torch.cat(gain_N))
         return tally.teacher_gain
 
     def _lr(self) -> float:
@@ -106,16 +115,30 @@ class Trainer:
         tokens, references = self._tokens(batch), self._references(batch)
         objective = self._distilled if batch[0].advantage is None else self._reinforced
         self.model.train()
-        student_ND = self._hidden([(e.student_prompt_ids, e) for e in batch])
-        chunks = [
-            checkpoint(objective, student_ND[part], [h[part] for h in references], t, use_reentrant=False)
-            for part, t in _chunks(tokens)
-        ]
-        judged = Judged(*map(torch.cat, zip(*chunks, strict=True)))
-        ((judged.loss_N * tokens.weight_N).sum() / total).backward()
-        tally.add(tokens, judged)
+        student_ND = self.reader.hidden([(e.student_prompt_ids, e) for e in batch])
+        judged, back = [], []
+        for part, t in self._chunks(tokens):
+            hidden_ND = student_ND[part].detach().requires_grad_()
+            found = objective(hidden_ND, [h[part] for h in references], t)
+            ((found.loss_N * t.weight_N).sum() / total).backward()
+            assert hidden_ND.grad is not None
+            back.append(hidden_ND.grad)
+            judged.append(Judged(*(column.detach() for column in found)))
+        student_ND.backward(torch.cat(back))
+        whole = Judged(*map(torch.cat, zip(*judged, strict=True)))
+        tally.add(tokens, whole)
         if batch[0].advantage is None:
-            tally.add_gain(batch, judged.gain_N)
+            tally.add_gain(batch, whole.gain_N)
+
+    def _micro_batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
+        return micro_batches(examples, self.settings.batch_tokens, shared=not self.reader.unshared)
+
+    def _chunks(self, tokens: Tokens) -> Iterator[tuple[slice, Tokens]]:
+        """Pieces of so many tokens that their logits stay within bounds; one empty piece where there are none."""
+        size = max(1, min(CHUNK, LOGITS // self._vocabulary))
+        for start in range(0, max(1, len(tokens.target_N)), size):
+            part = slice(start, start + size)
+            yield part, tokens.at(part)
 
     def _distilled(self, student_ND: Tensor, teachers_ND: list[Tensor], tokens: Tokens) -> Judged:
         with torch.no_grad():
@@ -126,6 +149,10 @@ class Trainer:
         with torch.no_grad():
             initial_NV = self._logits(initial_ND[0]) if initial_ND else None
         return reinforced(self._logits(student_ND), initial_NV, tokens, self.settings.grpo)
+
+    def _logits(self, hidden_ND: Tensor) -> Tensor:
+        with self.reader.autocast():
+            return self._read_out(hidden_ND)
 
     def _mixed(self, teachers_ND: list[Tensor]) -> Tensor:
         """(N, V) logits of the teacher: of one, or of two interpolated, (1 - mix) initial + mix current."""
@@ -149,7 +176,7 @@ class Trainer:
         found = []
         for weights in who:
             with answering_as(self.model, weights):
-                found.append(self._hidden(rows))
+                found.append(self.reader.hidden(rows))
         return found
 
     def _tokens(self, batch: Sequence[Example]) -> Tokens:
@@ -161,23 +188,6 @@ class Trainer:
         weight_N = torch.tensor([e.weight for e, n in zip(batch, count_B, strict=True) for _ in range(n)])
         advantage_N = torch.tensor([e.advantage or 0.0 for e, n in zip(batch, count_B, strict=True) for _ in range(n)])
         return Tokens(*(column.to(device) for column in (target_N, sampled_N, weight_N, advantage_N)))
-
-    def _hidden(self, rows: Sequence[tuple[tuple[int, ...], Example]]) -> Tensor:
-        """(N, D) last hidden states at the positions that predict the tokens which the policy wrote.
-
-        Rows are padded on the right: under causal attention padding cannot reach what comes before it.
-        """
-        device = self._parameters[0].device
-        width = max(len(prompt) + len(e.completion_ids) for prompt, e in rows)
-        ids = torch.full((len(rows), width), self.pad_id)
-        predicts = torch.zeros((len(rows), width), dtype=torch.bool)
-        for row, (prompt, e) in enumerate(rows):
-            end = len(prompt) + len(e.completion_ids)
-            ids[row, :end] = torch.tensor([*prompt, *e.completion_ids])
-            predicts[row, len(prompt) - 1 : end - 1] = torch.tensor(e.written)
-        body = body_of(self.model.get_base_model())
-        hidden: Tensor = body(input_ids=ids.to(device), use_cache=False).last_hidden_state
-        return hidden[predicts.to(device)]
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -208,35 +218,3 @@ class Trainer:
                     parameter.copy_(saved[name])
         self._optimiser.load_state_dict(state["optimiser"])
         self.steps = json.loads((folder / "trainer.json").read_text())["steps"]
-
-
-def _chunks(tokens: Tokens) -> Iterator[tuple[slice, Tokens]]:
-    """Pieces of at most CHUNK tokens; one empty piece where there are none."""
-    for start in range(0, max(1, len(tokens.target_N)), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield part, tokens.at(part)
-
-
-def _split(examples: list[Example], parts: int) -> Iterator[list[Example]]:
-    """So many parts (fewer where there are fewer examples), their sizes one apart at most."""
-    parts = min(parts, len(examples))
-    bounds = [len(examples) * i // parts for i in range(parts + 1)]
-    for start, end in pairwise(bounds):
-        yield examples[start:end]
-
-
-def _micro_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[Example]]:
-    """Like lengths together, at most `tokens` padded tokens (of teacher and student) in one forward pass, one objective each."""
-
-    def cost(e: Example) -> int:
-        return len(e.teacher_prompt_ids) + len(e.student_prompt_ids) + 2 * len(e.completion_ids)
-
-    batch: list[Example] = []
-    for example in sorted(examples, key=lambda e: (e.advantage is None, cost(e))):
-        other = batch and (batch[0].advantage is None) != (example.advantage is None)
-        if batch and (other or (len(batch) + 1) * cost(example) > tokens):
-            yield batch
-            batch = []
-        batch.append(example)
-    if batch:
-        yield batch

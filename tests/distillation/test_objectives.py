@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation import trainer as trainer_module
+from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.recipe_learning import Distill, Grpo, Teacher
@@ -287,7 +288,7 @@ def test_a_better_answer_becomes_likelier(load_student: Load, sampled: list[Exam
 def test_taught_and_reinforced_share_one_mean_over_tokens(load_student: Load, sampled: list[Example]) -> None:
     """SRPO's routing: each rollout has one objective, and no micro-batch mixes them."""
     mixed = [r if e.correct else e for r, e in zip(reinforced(sampled), sampled, strict=True)]
-    parts = list(trainer_module._micro_batches(mixed, 10_000))
+    parts = list(micro_batches(mixed, 10_000, shared=True))
     assert [{e.advantage is None for e in part} for part in parts] == [{False}, {True}]
     found = []
     for batch in (mixed, [e for e in mixed if e.advantage is None], [e for e in mixed if e.advantage is not None]):
