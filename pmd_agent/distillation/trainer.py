@@ -2,8 +2,8 @@
 
 For each rollout the teacher reads memory + problem + the rollout, the student problem + the rollout; both give a distribution
 at every token of the rollout, and the student moves towards the teacher. A rollout with an advantage has no teacher: GRPO's
-objective moves the student (objectives.py has both). Logits are computed for those positions only, in chunks; a chunk's
-gradient is taken back to its hidden states before the next one is made, so no more than one chunk's logits exist.
+objective moves the student (objectives.py has both). What sequences share at the start is computed once (reader.py), and
+logits at those positions only, a chunk at a time (chunks.py).
 """
 
 from __future__ import annotations
@@ -17,19 +17,16 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation.batches import micro_batches, split
+from pmd_agent.distillation.chunks import backward, chunks
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.objectives import Judged, Tokens, distilled, reinforced
 from pmd_agent.distillation.policy_gradient import token_logprobs
 from pmd_agent.distillation.read_out import read_out
 from pmd_agent.distillation.reader import Reader
 from pmd_agent.distillation.tally import Tally
+from pmd_agent.errors import PolicyError
 from pmd_agent.recipe_learning import Distill
 from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
-
-CHUNK = 1024
-"""Positions whose logits exist at one time, at most."""
-LOGITS = 1 << 26
-"""Logits of one model that exist at one time, at most: 256 MiB in float32."""
 
 
 class Trainer:
@@ -47,8 +44,7 @@ class Trainer:
         self._read_out = read_out(base)
         self._vocabulary = int(base.config.get_text_config().vocab_size)
         self.reader = Reader(model, pad_id=pad_id, share=settings.share_prefixes)
-        if settings.gradient_checkpointing or (settings.gradient_checkpointing is None and base.device.type != "cpu"):
-            base.gradient_checkpointing_enable({"use_reentrant": False})
+        _checkpoint(base, settings.gradient_checkpointing)
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
@@ -98,7 +94,7 @@ class Trainer:
                 tokens, teachers = self._tokens(batch), self._references(batch)
                 gain_N = [
                     token_logprobs(self._mixed([h[part] for h in teachers]), t.target_N) - t.sampled_N
-                    for part, t in self._chunks(tokens)
+                    for part, t in chunks(tokens, self._vocabulary)
                 ]
                 tally.add_gain(batch, torch.cat(gain_N))
         return tally.teacher_gain
@@ -116,29 +112,13 @@ class Trainer:
         objective = self._distilled if batch[0].advantage is None else self._reinforced
         self.model.train()
         student_ND = self.reader.hidden([(e.student_prompt_ids, e) for e in batch])
-        judged, back = [], []
-        for part, t in self._chunks(tokens):
-            hidden_ND = student_ND[part].detach().requires_grad_()
-            found = objective(hidden_ND, [h[part] for h in references], t)
-            ((found.loss_N * t.weight_N).sum() / total).backward()
-            assert hidden_ND.grad is not None
-            back.append(hidden_ND.grad)
-            judged.append(Judged(*(column.detach() for column in found)))
-        student_ND.backward(torch.cat(back))
-        whole = Judged(*map(torch.cat, zip(*judged, strict=True)))
-        tally.add(tokens, whole)
+        judged = backward(objective, student_ND, references, tokens, total=total, vocabulary=self._vocabulary)
+        tally.add(tokens, judged)
         if batch[0].advantage is None:
-            tally.add_gain(batch, whole.gain_N)
+            tally.add_gain(batch, judged.gain_N)
 
     def _micro_batches(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
         return micro_batches(examples, self.settings.batch_tokens, shared=not self.reader.unshared)
-
-    def _chunks(self, tokens: Tokens) -> Iterator[tuple[slice, Tokens]]:
-        """Pieces of so many tokens that their logits stay within bounds; one empty piece where there are none."""
-        size = max(1, min(CHUNK, LOGITS // self._vocabulary))
-        for start in range(0, max(1, len(tokens.target_N)), size):
-            part = slice(start, start + size)
-            yield part, tokens.at(part)
 
     def _distilled(self, student_ND: Tensor, teachers_ND: list[Tensor], tokens: Tokens) -> Judged:
         with torch.no_grad():
@@ -218,3 +198,15 @@ class Trainer:
                     parameter.copy_(saved[name])
         self._optimiser.load_state_dict(state["optimiser"])
         self.steps = json.loads((folder / "trainer.json").read_text())["steps"]
+
+
+def _checkpoint(base: Any, wanted: bool | None) -> None:
+    """Activations are computed again in the backward pass where it is wanted, or (None) on a GPU. Raises PolicyError."""
+    if wanted is None:
+        wanted = base.device.type != "cpu" and base.supports_gradient_checkpointing
+    if wanted and not base.supports_gradient_checkpointing:
+        raise PolicyError(
+            f"{type(base).__name__} cannot compute its activations again.", "Set distill.gradient_checkpointing=false."
+        )
+    if wanted:
+        base.gradient_checkpointing_enable({"use_reentrant": False})

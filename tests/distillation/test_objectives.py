@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation import trainer as trainer_module
+from pmd_agent.distillation import chunks
 from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
@@ -117,7 +117,7 @@ def teacher_of(model: Any, e: Example, who: Weights = "ema") -> Tensor:
 def test_the_published_loss_in_value_gradient_and_gauges(
     load_student: Load, sampled: list[Example], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     model = load_student(teacher=True)
     losses, ratios = zip(*(published(model, e, teacher_of(model, e)) for e in sampled), strict=True)
     expected, ratio = torch.cat(losses).mean(), torch.cat(ratios)
@@ -245,7 +245,7 @@ def reinforced(batch: list[Example]) -> list[Example]:
 def test_grpo_is_the_naive_one(
     load_student: Load, sampled: list[Example], kl: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     batch, model, losses, clipped = reinforced(sampled), load_student(teacher=True), [], []
     for e in batch:
         assert e.advantage is not None

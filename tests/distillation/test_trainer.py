@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation import batches
-from pmd_agent.distillation import trainer as trainer_module
+from pmd_agent.distillation import batches, chunks
 from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
@@ -123,7 +122,7 @@ def test_loss_and_gradients_are_the_naive_ones(load_student: Load, who: Weights,
 def test_micro_batches_and_chunks_change_nothing(load_student: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for tokens, chunk in ((256, 3), (16_384, 1024)):
-        monkeypatch.setattr(trainer_module, "CHUNK", chunk)
+        monkeypatch.setattr(chunks, "CHUNK", chunk)
         model = load_student(teacher=True)
         metrics = trainer(model, settings(batch_tokens=tokens)).step(examples(8))
         found.append((metrics, gradients(model)))
