@@ -80,6 +80,8 @@ class Distill(Section):
     """What rollouts or their teachers' prompts have in common at the start is computed once."""
     gradient_checkpointing: bool | None = None
     """Activations are computed again in the backward pass instead of kept. Empty: on a GPU."""
+    parallel: Literal["none", "ddp", "fsdp"] = "none"
+    """With torchrun. ddp: every process has the whole model; fsdp: a part of it, for models that do not fit."""
     teacher: Teacher = Teacher()
     lora: Lora = Lora()
     grpo: Grpo = Grpo()

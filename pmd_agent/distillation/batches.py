@@ -28,14 +28,33 @@ def micro_batches(examples: Sequence[Example], tokens: int, *, shared: bool) -> 
     for example in sorted(examples, key=_together if shared else _by_length):
         other = batch and (batch[0].advantage is None) != (example.advantage is None)
         added = _new(example, batch[-1] if batch and not other else None)
-        needed = held + added if shared else (len(batch) + 1) * _length(example)
+        needed = held + added if shared else (len(batch) + 1) * length(example)
         if batch and (other or needed > tokens):
             yield batch
-            batch, held, added = [], 0, _length(example)
+            batch, held, added = [], 0, length(example)
         batch.append(example)
         held += added
     if batch:
         yield batch
+
+
+def by_objective(examples: Sequence[Example]) -> list[list[Example]]:
+    """Those with an advantage, and those with a teacher; none of these lists is empty."""
+    kinds = [[e for e in examples if (e.advantage is None) == taught] for taught in (False, True)]
+    return [kind for kind in kinds if kind]
+
+
+def shares(examples: Sequence[Example], parts: int, *, shared: bool) -> list[list[Example]]:
+    """So many parts of about as many tokens each, neighbours together as in `micro_batches`; some may be empty."""
+    ordered = sorted(examples, key=_together if shared else _by_length)
+    costs = [_new(e, before) if shared else length(e) for e, before in zip(ordered, [None, *ordered], strict=False)]
+    found: list[list[Example]] = [[] for _ in range(parts)]
+    total, done = sum(costs), 0
+    for example, cost in zip(ordered, costs, strict=True):
+        # By where its middle lies, so that no part is one example too long.
+        found[min(parts - 1, parts * (2 * done + cost) // (2 * total))].append(example)
+        done += cost
+    return found
 
 
 def student_row(e: Example) -> tuple[int, ...]:
@@ -47,12 +66,12 @@ def teacher_row(e: Example) -> tuple[int, ...]:
     return e.teacher_prompt_ids + e.completion_ids if e.advantage is None else ()
 
 
-def _length(e: Example) -> int:
+def length(e: Example) -> int:
     return len(student_row(e)) + len(teacher_row(e))
 
 
 def _by_length(e: Example) -> tuple[bool, int]:
-    return e.advantage is None, _length(e)
+    return e.advantage is None, length(e)
 
 
 def _together(e: Example) -> tuple[bool, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -62,5 +81,5 @@ def _together(e: Example) -> tuple[bool, tuple[int, ...], tuple[int, ...], tuple
 def _new(example: Example, before: Example | None) -> int:
     """Its tokens, less what it shares with the one before it: no fewer than a forest adds, but for beginnings too short for it."""
     if before is None:
-        return _length(example)
+        return length(example)
     return sum(len(row(example)) - common_prefix(row(example), row(before)) for row in (student_row, teacher_row))

@@ -25,7 +25,7 @@ class Reader:
         base = model.get_base_model()
         self._model, self._pad_id = model, pad_id
         self._body, self._dtype = body_of(base), base.dtype
-        self._device: torch.device = base.get_input_embeddings().weight.device
+        self._embeddings = base.get_input_embeddings()
         self.unshared = install(base) if share else "distill.share_prefixes is off"
         """Why shared beginnings are computed for every rollout anew; "" where they are not."""
 
@@ -48,6 +48,11 @@ class Reader:
 
         with disable_input_dtype_casting(self._model, active=self._is_half):
             yield
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self._embeddings.weight.device
+        return device
 
     @property
     def _is_half(self) -> bool:
