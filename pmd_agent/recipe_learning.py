@@ -63,6 +63,8 @@ class Distill(Section):
     """No loss on the tokenizer's special tokens, such as the one that ends an answer."""
     controls_every: int = Field(0, ge=0)
     """Steps between measuring what two control teachers gain, at a forward pass each. 0: never."""
+    tier_gains_every: int = Field(0, ge=0)
+    """Steps between measuring what teachers gain that read one tier of the memory alone, at a forward pass each. 0: never."""
     gain_patience: int | None = Field(None, ge=1)
     """Steps in a row with a teacher gain of zero or less after which distillation ends. Empty: it goes on."""
     lr: float = Field(1e-5, gt=0)
