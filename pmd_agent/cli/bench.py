@@ -28,6 +28,9 @@ def distill(
     steps: Annotated[int, typer.Option(min=1, help="Measured; the fastest counts.")] = 3,
     rank: Annotated[int, typer.Option(min=1, help="Of the adapter.")] = 32,
     batch_tokens: Annotated[int, typer.Option(min=256, help="As distill.batch_tokens.")] = 65_536,
+    checkpointing: Annotated[
+        bool | None, typer.Option(help="As distill.gradient_checkpointing, for all; by default on a GPU.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     loss_only: Annotated[
@@ -57,6 +60,19 @@ def distill(
     if model not in SHAPES:
         resolve_model(model)
     bench_step(
-        Work(model, problems, samples, prompt, teacher_prompt, completion, steps, rank, device, dtype, batch_tokens),
+        Work(
+            model=model,
+            problems=problems,
+            samples=samples,
+            prompt=prompt,
+            teacher_prompt=teacher_prompt,
+            completion=completion,
+            steps=steps,
+            rank=rank,
+            device=device,
+            dtype=dtype,
+            batch_tokens=batch_tokens,
+            checkpointing=checkpointing,
+        ),
         console,
     )

@@ -23,7 +23,15 @@ TRIAL = 6, 3
 
 
 class Segments(tuple[Segment, ...]):
-    """A forest's segments, as one argument that passes through a model untouched."""
+    """A forest's segments, as one argument that passes through a model untouched, and their masks, which all layers share."""
+
+    masks: dict[tuple[Any, ...], Tensor]
+
+    @classmethod
+    def of(cls, forest: Forest) -> Segments:
+        found = cls(forest.segments)
+        found.masks = {}
+        return found
 
 
 def install(base: Any) -> str:
@@ -63,7 +71,7 @@ def read(body: Any, forest: Forest, device: torch.device) -> Tensor:
         position_ids=positions,
         attention_mask=mask,
         use_cache=False,
-        forest_segments=Segments(forest.segments),
+        forest_segments=Segments.of(forest),
     ).last_hidden_state
     return hidden[0]
 
@@ -94,7 +102,9 @@ def forest_attention(
     for segment in forest_segments:
         spans = [*segment.before, segment.own]
         q, k, v = query[:, :, slice(*segment.own)], _gathered(key, spans), _gathered(value, spans)
-        outs.append(scaled_dot_product_attention(q, k, v, scale=scaling, **_causal(q, k, window)))
+        outs.append(
+            scaled_dot_product_attention(q, k, v, scale=scaling, **_causal(q, k, window, forest_segments.masks))
+        )
     return torch.cat(outs, 2).transpose(1, 2).contiguous(), None
 
 
@@ -105,19 +115,22 @@ def _gathered(tensor: Tensor, spans: list[tuple[int, int]]) -> Tensor:
     return torch.cat([tensor[:, :, slice(*span)] for span in spans], 2)
 
 
-def _causal(q: Tensor, k: Tensor, window: int | None) -> dict[str, Any]:
+def _causal(q: Tensor, k: Tensor, window: int | None, masks: dict[tuple[Any, ...], Tensor]) -> dict[str, Any]:
     """What tells scaled_dot_product_attention that the queries are the last of the keys."""
     new, known = q.shape[2], k.shape[2]
-    if window is not None and known > window:
-        ahead = torch.arange(known, device=q.device) - torch.arange(known - new, known, device=q.device)[:, None]
-        return {"attn_mask": (ahead <= 0) & (ahead > -window)}
-    if new == known:
+    windowed = window is not None and known > window
+    if new == known and not windowed:
         return {"is_causal": True}
-    if q.is_cuda and q.dtype != torch.float32:
+    if q.is_cuda and q.dtype != torch.float32 and not windowed:
         from torch.nn.attention.bias import causal_lower_right
 
         return {"attn_mask": causal_lower_right(new, known)}  # the flash kernel, without a mask
-    return {"attn_mask": torch.ones(new, known, dtype=torch.bool, device=q.device).tril(known - new)}
+    key = (new, known, window if windowed else None, q.dtype, q.device)
+    if key not in masks:
+        ahead = torch.arange(known, device=q.device) - torch.arange(known - new, known, device=q.device)[:, None]
+        hidden = (ahead > 0) if window is None or not windowed else (ahead > 0) | (ahead <= -window)
+        masks[key] = torch.zeros(new, known, dtype=q.dtype, device=q.device).masked_fill_(hidden, -torch.inf)
+    return {"attn_mask": masks[key]}
 
 
 @torch.no_grad()

@@ -96,8 +96,9 @@ def alone(contestant: str, options: dict[str, Any]) -> dict[str, Any]:
             json.dumps(options),
             str(out),
         ]
-        # Freed memory goes back at once, so that the kernel's count is what is in use.
-        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+        environment = dict(os.environ)
+        if contestant.startswith("loss-"):  # not timed: freed memory goes back at once, so the kernel counts what is in use
+            environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode == 0 and out.exists():
             report: dict[str, Any] = json.loads(out.read_text())

@@ -24,7 +24,7 @@ class NaiveTrainer:
         base = model.get_base_model()
         self._device: torch.device = base.device
         self._half = base.dtype if base.dtype != torch.float32 else None
-        if self._device.type != "cpu":
+        if settings.gradient_checkpointing or (settings.gradient_checkpointing is None and self._device.type != "cpu"):
             base.gradient_checkpointing_enable({"use_reentrant": False})
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)

@@ -47,7 +47,11 @@ class TrlTrainer:
             distillation_add_tail=True,
             distillation_topk=settings.top_k,
             distillation_is_clip=settings.importance_clip,
-            gradient_checkpointing=self._device.type != "cpu",
+            gradient_checkpointing=(
+                self._device.type != "cpu"
+                if settings.gradient_checkpointing is None
+                else settings.gradient_checkpointing
+            ),
             gradient_checkpointing_kwargs={"use_reentrant": False},
             use_cpu=self._device.type == "cpu",
             num_generations=2,

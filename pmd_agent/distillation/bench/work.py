@@ -46,13 +46,19 @@ class Work:
     device: str = "auto"
     dtype: str = "auto"
     batch_tokens: int = 65_536
+    checkpointing: bool | None = None
+    """As distill.gradient_checkpointing."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def settings(self) -> Distill:
         """SDPO's published loss, an EMA teacher."""
-        return Distill(batch_tokens=self.batch_tokens, lora=Lora(rank=self.rank, alpha=2 * self.rank))
+        return Distill(
+            batch_tokens=self.batch_tokens,
+            gradient_checkpointing=self.checkpointing,
+            lora=Lora(rank=self.rank, alpha=2 * self.rank),
+        )
 
 
 def model_of(work: Work) -> Any:
