@@ -97,7 +97,8 @@ def alone(contestant: str, options: dict[str, Any]) -> dict[str, Any]:
             str(out),
         ]
         environment = dict(os.environ)
-        if contestant.startswith("loss-"):  # not timed: freed memory goes back at once, so the kernel counts what is in use
+        if contestant.startswith("loss-"):
+            # Not timed. Freed memory goes back at once, so that the kernel counts what is in use.
             environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode == 0 and out.exists():
