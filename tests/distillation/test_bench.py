@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pmd_agent.console import Console
 from pmd_agent.distillation import chunks
 from pmd_agent.distillation.bench import report
 from pmd_agent.distillation.bench.child import step
@@ -16,6 +18,7 @@ from pmd_agent.distillation.bench.naive import NaiveTrainer
 from pmd_agent.distillation.bench.sdpo_trl import unavailable
 from pmd_agent.distillation.bench.work import SHAPES, Work, batch_of, flops, model_of
 from pmd_agent.distillation.trainer import Trainer
+from pmd_agent.errors import RunError
 from pmd_agent.weights import STUDENT, adapter_parameters
 
 SMALL = {"problems": 2, "samples": 3, "prompt": 20, "teacher_prompt": 50, "completion": 12, "steps": 1, "rank": 4}
@@ -87,6 +90,12 @@ def test_memory_of_the_loss_in_chunks_is_a_fifth_of_the_naive_one_or_less() -> N
 
 def test_a_contestant_that_fails_says_why() -> None:
     assert "got str" in alone("loss-pmd", {"vocabulary": 10, "tokens": 2, "width": "wide"})["error"]
+
+
+def test_a_step_that_cannot_be_measured_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "alone", lambda contestant, options: {"error": f"no {contestant}"})
+    with pytest.raises(RunError, match="no pmd"):
+        report.bench_step(Work(), Console(StringIO(), StringIO()))
 
 
 class Lines:

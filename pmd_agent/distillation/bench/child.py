@@ -17,6 +17,7 @@ from pmd_agent.distillation.bench.naive import NaiveTrainer, naive_loss
 from pmd_agent.distillation.bench.work import Work, batch_of, flops, model_of
 from pmd_agent.distillation.objectives import Judged, Tokens, distilled
 from pmd_agent.distillation.trainer import Trainer
+from pmd_agent.errors import PMDError
 from pmd_agent.recipe_learning import Distill
 
 
@@ -92,12 +93,15 @@ def loss(contestant: str, *, vocabulary: int, tokens: int, width: int, logits: i
 
 def main(contestant: str, options: str, out: str) -> None:
     given = json.loads(options)
-    if contestant == "ceiling":
-        report = ceiling(Work(**given))
-    elif contestant.startswith("loss-"):
-        report = loss(contestant.removeprefix("loss-"), **given)
-    else:
-        report = step(contestant, Work(**given))
+    try:
+        if contestant == "ceiling":
+            report = ceiling(Work(**given))
+        elif contestant.startswith("loss-"):
+            report = loss(contestant.removeprefix("loss-"), **given)
+        else:
+            report = step(contestant, Work(**given))
+    except PMDError as error:
+        report = {"error": error.message}
     Path(out).write_text(json.dumps(report))
 
 

@@ -8,6 +8,7 @@ from pmd_agent.console import Console
 from pmd_agent.distillation.bench.measure import alone, available_memory
 from pmd_agent.distillation.bench.sdpo_trl import unavailable
 from pmd_agent.distillation.bench.work import Work
+from pmd_agent.errors import RunError
 
 NAMES = {"pmd": "pmd", "naive": "naive Hugging Face", "trl": "TRL SDPO"}
 GIB = 2**30
@@ -16,7 +17,7 @@ NAIVE_COPIES = 5
 
 
 def bench_step(work: Work, console: Console) -> dict[str, dict[str, Any]]:
-    """One step by each contestant on the same batch, and a table. Returns their reports."""
+    """One step by each contestant on the same batch, and a table. Returns their reports. Raises RunError."""
     with console.stage("measuring the matmul ceiling"):
         ceiling = alone("ceiling", work.as_dict())
     console.info(
@@ -37,6 +38,10 @@ def bench_step(work: Work, console: Console) -> dict[str, dict[str, Any]]:
             continue
         with console.stage(f"measuring {NAMES[contestant]}"):
             reports[contestant] = alone(contestant, work.as_dict())
+    if "error" in reports["pmd"]:
+        raise RunError(
+            f"The step could not be measured: {reports['pmd']['error']}", "Choose another --model, or less of it."
+        )
     rows = []
     for contestant, r in reports.items():
         if "error" in r:
