@@ -18,7 +18,6 @@ from pmd_agent.policies import Policy
 from pmd_agent.problems import ProblemSets, first_of_each_kind, load_problems
 from pmd_agent.problems.overlap import shared
 from pmd_agent.recipe import Recipe, ScriptedPolicySection, VllmPolicySection
-from pmd_agent.recipe_learning import Distill, Teacher
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import Metrics, Parts, evaluate, publish_adapter
 from pmd_agent.types import Problem
@@ -27,6 +26,7 @@ from pmd_agent.verifiers import CodeVerifier, Verifier, verifier_of
 if TYPE_CHECKING:
     import dspy
 
+    from pmd_agent.distillation.parallel import Team
     from pmd_agent.distillation.trainer import Trainer
     from pmd_agent.policies.vllm.policy import VllmPolicy
 
@@ -42,11 +42,35 @@ def start(
     """Run the recipe, from its start or its last commit, and return the run's folder. Raises PMDError.
 
     `reflector` and `generaliser` take the place of those that the recipe names; the run's record names their classes.
+    Under torchrun, rank 0 does all of this, and the other processes learn with it (distill.parallel).
     """
+    if recipe.distill.parallel == "none" and not os.environ.get("TORCHELASTIC_RUN_ID"):
+        return _lead(recipe, resume, console, reflector, generaliser, None)
+    from pmd_agent.distillation.build import build_trainer
+    from pmd_agent.distillation.parallel import follow, joined
+    from pmd_agent.weights import load_tokenizer
+
+    with joined(recipe.distill.parallel) as team:
+        if team.leads:
+            return _lead(recipe, resume, console, reflector, generaliser, team)
+        section = recipe.policy
+        assert not isinstance(section, ScriptedPolicySection), "the recipe has seen to it"
+        follow(build_trainer(recipe, section, load_tokenizer(section.model), team=team), team)
+        return recipe.runs / recipe.name
+
+
+def _lead(
+    recipe: Recipe,
+    resume: bool,
+    console: Console | None,
+    reflector: dspy.Module | None,
+    generaliser: dspy.Module | None,
+    team: Team | None,
+) -> Path:
     console = console or Console()
     recipe = _naming(recipe, reflector=reflector, generaliser=generaliser)
     problems = load_problems(recipe.problems)
-    open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser)
+    open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser, team=team)
     # Whatever can be wrong has been found before a folder is made.
     run = RunDir.resume(recipe) if resume else RunDir.create(recipe)
     console.attach(run.log_path)
@@ -103,6 +127,7 @@ def _prepare(
     frozen: bool = False,
     reflector: dspy.Module | None = None,
     generaliser: dspy.Module | None = None,
+    team: Team | None = None,
 ) -> Callable[[RunDir], Parts]:
     """Everything but what lives in the run's folder. `frozen`: no trainer; the policy answers with `adapter` or as it is."""
     from pmd_agent.pipelines import build_program, outside_lm
@@ -111,7 +136,7 @@ def _prepare(
     reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
     verifier = _verifier(recipe, console)
-    policy, trainer, context = _policy(recipe, adapter, frozen, console)
+    policy, trainer, context = _policy(recipe, adapter, frozen, console, team)
     if recipe.pipeline.lm.model is not None:
         outside_lm(
             **recipe.pipeline.lm.model_dump(), temperature=0.0, max_tokens=1
@@ -192,46 +217,32 @@ def _verifier(recipe: Recipe, console: Console) -> Verifier:
     return verifier
 
 
-def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console) -> tuple[Policy, Trainer | None, int]:
+def _policy(
+    recipe: Recipe, adapter: Path | None, frozen: bool, console: Console, team: Team | None
+) -> tuple[Policy, Trainer | None, int]:
     """The policy, its trainer where it learns, and the tokens it can read and write in all."""
     section = recipe.policy
     if isinstance(section, ScriptedPolicySection):
         from pmd_agent.policies.scripted import ScriptedPolicy
 
         return ScriptedPolicy(section.answers), None, 1 << 30
-    from pmd_agent.distillation.trainer import Trainer
+    from pmd_agent.distillation.build import build_trainer
     from pmd_agent.policies.local import LocalPolicy
-    from pmd_agent.weights import attach_lora, load_adapter, load_base, load_tokenizer
+    from pmd_agent.weights import load_adapter, load_base, load_tokenizer
 
     tokenizer = load_tokenizer(section.model)
     learns = recipe.distill.enabled and not frozen
     if isinstance(section, VllmPolicySection) and not learns:
         served = _vllm_policy(recipe, section, tokenizer, adapter, console)
         return served, None, served.context
-    model = load_base(section.model, dtype=section.dtype, device=section.device)
     trainer = None
-    if adapter is not None:
-        model = load_adapter(model, adapter)
-    elif learns:
-        learning = _learning(recipe)
-        lora = learning.lora
-        model = attach_lora(
-            model,
-            rank=lora.rank,
-            alpha=lora.alpha,
-            dropout=lora.dropout,
-            targets=lora.targets,
-            seed=recipe.seed,
-            teacher=learning.teacher.type == "ema",
-        )
-        pad = tokenizer.pad_token_id
-        trainer = Trainer(
-            model,
-            learning,
-            pad_id=tokenizer.eos_token_id if pad is None else pad,
-            seed=recipe.seed,
-            special_ids=tokenizer.all_special_ids,
-        )
+    if learns and adapter is None:
+        trainer = build_trainer(recipe, section, tokenizer, team=team, warn=console.warn)
+        model = trainer.model
+    else:
+        model = load_base(section.model, dtype=section.dtype, device=section.device)
+        if adapter is not None:
+            model = load_adapter(model, adapter)
     if isinstance(section, VllmPolicySection):
         served = _vllm_policy(recipe, section, tokenizer, adapter, console)
         return served, trainer, served.context
@@ -239,14 +250,6 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console
         model, tokenizer, name=Path(section.model).name, thinking=section.thinking, batch_tokens=section.batch_tokens
     )
     return policy, trainer, policy.context
-
-
-def _learning(recipe: Recipe) -> Distill:
-    """How the trainer learns. GRPO keeps no teacher, and has a learning rate of its own where the recipe gives it one."""
-    settings = recipe.distill
-    if recipe.method != "grpo":
-        return settings
-    return settings.model_copy(update={"lr": settings.grpo.lr or settings.lr, "teacher": Teacher(type="initial")})
 
 
 def _vllm_policy(

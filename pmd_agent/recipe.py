@@ -242,6 +242,12 @@ class Recipe(Section):
             raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
         if self.distill.routing != "none" and self.distill.gain_patience is not None:
             raise ValueError("distill.gain_patience needs a teacher of successes too: leave out distill.routing")
+        if self.distill.parallel != "none" and (not self.distill.enabled or self.policy.type == "scripted"):
+            raise ValueError("distill.parallel: nothing is learnt here (distill.enabled=false, or a scripted policy)")
+        if self.distill.parallel == "fsdp" and self.policy.type != "vllm":
+            raise ValueError(
+                "distill.parallel=fsdp: no process has the whole model to sample from; use policy.type=vllm, or ddp"
+            )
         if not re.fullmatch(r"\w[\w.-]{0,79}", self.name):
             raise ValueError(f"name={self.name!r} names a folder: use letters, digits, '_', and then '.' and '-'")
         return self

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages, teacher_messages
-from pmd_agent.distillation.examples import choose_examples, control_contexts
+from pmd_agent.distillation.examples import choose_examples, control_contexts, tier_contexts
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
 from pmd_agent.gauges import spent, writing
@@ -275,11 +275,13 @@ def distil(
         m.values["distillation_ended"] = 1.0
         return
     with parts.policy.resting():
-        if settings.controls_every and (m.step + 1) % settings.controls_every == 0:
-            for name, controls_P in control_contexts(contexts_P).items():
-                control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, controls_P, prompt_of)
-                if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
-                    m.values[f"teacher_gain_{name}"] = gain
+        others = control_contexts(contexts_P) if _due(settings.controls_every, m.step) else {}
+        if _due(settings.tier_gains_every, m.step):
+            others |= tier_contexts(contexts_P, parts.recipe.memory.tiers)
+        for name, others_P in others.items():
+            read = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, others_P, prompt_of)
+            if (gain := parts.trainer.gain([e for e in read.examples if e.advantage is None])) is not None:
+                m.values[f"teacher_gain_{name}"] = gain
         m.values |= parts.trainer.step(chosen.examples)
 
 
@@ -379,6 +381,11 @@ def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], thres
     vectors = embedder.embed([rule, *(i.text for i in insights)])
     similarity = vectors[1:] @ vectors[0]
     return [i for i, s in zip(insights, similarity, strict=True) if s >= threshold]
+
+
+def _due(every: int, step: int) -> bool:
+    """Whether what is done every so many steps (0: never) is done at this one."""
+    return bool(every) and (step + 1) % every == 0
 
 
 def frozen(parts: Parts, step: int) -> bool:

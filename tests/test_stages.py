@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pmd_agent.curriculum import Curriculum
+from pmd_agent.distillation import context
 from pmd_agent.errors import RunError
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.pipelines import Generaliser, Reflector
@@ -197,6 +198,31 @@ def test_control_teachers_read_another_s_memory_or_no_problem(memory: Memory) ->
     assert all("Add them." in prompt and not prompt.rstrip().endswith("?") for prompt in alone)
     assert [prompt.splitlines()[-1] for prompt in shuffled] == ["2 + 2?", "2 + 2?", "2 + 3?", "2 + 3?"]
     assert "\n5\n" in shuffled[0] and "\n4\n" in shuffled[2], "the other problem's solution"
+
+
+def test_teachers_that_read_one_tier_alone(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(memory, ["4", "9", "5", "9"], trainer, distill={"tier_gains_every": 2})
+    step(parts, 0)
+    assert not trainer.controls
+    m = step(parts, 1)
+    experience, insight, behavior = (
+        [bytes(e.teacher_prompt_ids).decode() for e in examples] for examples in trainer.controls
+    )
+    assert m.values["teacher_gain_experience"] == m.values["teacher_gain_insight"] == 0.25
+    assert all(context.DEMONSTRATION in prompt and context.STRATEGIES not in prompt for prompt in experience)
+    assert all(context.STRATEGIES in prompt and context.DEMONSTRATION not in prompt for prompt in insight)
+    assert len(experience) == len(insight) == 4 and all(p.rstrip().endswith("?") for p in experience + insight)
+    assert behavior == [] and "teacher_gain_behavior" not in m.values, "none was found for these problems"
+
+
+def test_only_tiers_that_the_recipe_has_are_measured(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(
+        memory, ["4", "9", "5", "9"], trainer, distill={"tier_gains_every": 1}, memory={"tiers": ["experience"]}
+    )
+    values = step(parts, 0).values
+    assert "teacher_gain_experience" in values and "teacher_gain_insight" not in values and len(trainer.controls) == 1
 
 
 def test_distillation_ends_when_the_teacher_gains_nothing(memory: Memory) -> None:

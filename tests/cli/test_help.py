@@ -14,6 +14,7 @@ COMMANDS = [
     [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"],
     ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
+    ["bench"], ["bench", "distill"], ["compare"], ["sweep"],
 ]  # fmt: skip
 
 CHECK = """
@@ -42,7 +43,7 @@ def loaded(*arguments: str) -> tuple[str, str]:
 def test_help_imports_nothing_heavy() -> None:
     text, modules = loaded("--help")
     assert modules == "[]"
-    for command in ("run", "problems", "evaluate", "export", "schema", "memory", "box"):
+    for command in ("run", "problems", "evaluate", "export", "schema", "memory", "box", "bench", "compare", "sweep"):
         assert f"  {command}" in text
 
 

@@ -26,7 +26,9 @@ SWEEP: dict[str, Any] = {
 
 def write(folder: Path, **changes: Any) -> Path:
     (folder / "base.yaml").write_text(yaml.safe_dump(RECIPE))
-    (folder / "sweep.yaml").write_text(yaml.safe_dump({**SWEEP, "runs": str(folder / "runs"), **changes}, sort_keys=False))
+    (folder / "sweep.yaml").write_text(
+        yaml.safe_dump({**SWEEP, "runs": str(folder / "runs"), **changes}, sort_keys=False)
+    )
     return folder / "sweep.yaml"
 
 

@@ -36,7 +36,9 @@ SWEEP: dict[str, Any] = {
 
 def write(folder: Path, **changes: Any) -> Path:
     (folder / "base.yaml").write_text(yaml.safe_dump(RECIPE))
-    (folder / "sweep.yaml").write_text(yaml.safe_dump({**SWEEP, "runs": str(folder / "runs"), **changes}, sort_keys=False))
+    (folder / "sweep.yaml").write_text(
+        yaml.safe_dump({**SWEEP, "runs": str(folder / "runs"), **changes}, sort_keys=False)
+    )
     return folder / "sweep.yaml"
 
 
@@ -73,7 +75,9 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
 def test_tuning_chooses_by_validation_and_the_test_plays_no_part(tmp_path: Path) -> None:
     sweep = load_sweep(write(tmp_path, arms={"pmd": {"tune": {"distill.lr": [1e-5, 1e-4, 1e-3]}}}))
     tried = tuning_runs(sweep)
-    for (_, _, runs), validation, test in zip(tried, ([0.1, 0.5], [0.9, 0.6], [0.7, 0.6]), (0.9, 0.1, 0.8), strict=True):
+    for (_, _, runs), validation, test in zip(
+        tried, ([0.1, 0.5], [0.9, 0.6], [0.7, 0.6]), (0.9, 0.1, 0.8), strict=True
+    ):
         (run,) = runs
         run.path.mkdir(parents=True)
         (run.path / "recipe.yaml").write_text(dump_recipe(run.recipe))
