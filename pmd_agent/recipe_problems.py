@@ -137,8 +137,8 @@ class Mapped(Section):
     """The system message of rows that bring none. Empty: the verifier's own, which asks for the format that it reads."""
     where: Where = Field(default_factory=dict)
     """Only rows whose fields have this value, one of these values, or a number within {min: ..., max: ...}."""
-    split_field: str = ""
-    """The field that says of a row whether it is in train, validation or test."""
+    split_field: str | None = None
+    """The field that says of a row whether it is in train, validation or test. Empty: none does."""
     test_fraction: float = Field(0.1, gt=0, lt=1)
     """Held out of each kind, where there is no test part and no split_field."""
     validation_fraction: float = Field(0.05, ge=0, lt=1)

@@ -42,7 +42,7 @@ def load(
     source, parts = open_parts(
         path, test_path=test_path, hub=hub, subset=subset, split=split, test_split=test_split
     )  # fmt: skip
-    rule = Rule(where or {}, "", test_fraction, seed, max_bad_fraction)
+    rule = Rule(where or {}, None, test_fraction, seed, max_bad_fraction)
     return split_parts(source, parts, partial(_build, shown), rule)
 
 
