@@ -11,6 +11,17 @@ from pydantic import Field
 from pmd_agent.recipe_section import Section
 
 
+class Bounds(Section):
+    """Of a number in a row."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+Value = str | int | float | bool
+Where = dict[str, Value | tuple[Value, ...] | Bounds]
+
+
 class WorldProblems(Section):
     """Made-up operators whose meaning has to be found out: the world in the box."""
 
@@ -108,16 +119,6 @@ class HumanEvalProblems(Section):
     sandbox: SandboxSection = SandboxSection()
 
 
-class Bounds(Section):
-    """Of a number in a row."""
-
-    min: float | None = None
-    max: float | None = None
-
-
-Value = str | int | float | bool
-
-
 class Mapped(Section):
     """Rows whose fields the recipe names. A name with dots leads into objects: details.level."""
 
@@ -136,10 +137,10 @@ class Mapped(Section):
     """Options of multiple choice; those that the prompt does not list are added to it."""
     system_text: str | None = None
     """The system message of rows that bring none. Empty: the verifier's own, which asks for the format that it reads."""
-    where: dict[str, Value | tuple[Value, ...] | Bounds] = Field(default_factory=dict)
+    where: Where = Field(default_factory=dict)
     """Only rows whose fields have this value, one of these values, or a number within {min: ..., max: ...}."""
-    split_field: str = ""
-    """The field that says of a row whether it is in train, validation or test."""
+    split_field: str | None = None
+    """The field that says of a row whether it is in train, validation or test. Empty: none does."""
     test_fraction: float = Field(0.1, gt=0, lt=1)
     """Held out of each kind, where there is no test part and no split_field."""
     validation_fraction: float = Field(0.05, ge=0, lt=1)
@@ -149,7 +150,7 @@ class Mapped(Section):
     seed: int = 0
     """Of the split."""
     verifier: str = "exact"
-    """exact, multiple_choice, code, or package.module:function."""
+    """exact, multiple_choice, math, code, or package.module:function."""
     sandbox: SandboxSection = SandboxSection()
     """Of the verifier code."""
 
@@ -190,11 +191,67 @@ class FunctionProblems(Section):
     sandbox: SandboxSection = SandboxSection()
 
 
+class MathProblems(Section):
+    """Questions with a mathematical answer: GSM8K, MATH, and what has the fields of one of them."""
+
+    type: Literal["math"] = "math"
+    path: Path | None = None
+    """A file, or a folder with files called train and test. Empty: the hub."""
+    test_path: Path | None = None
+    hub: str = "openai/gsm8k"
+    subset: str | None = "main"
+    """The hub's configuration."""
+    split: str = "train"
+    test_split: str | None = "test"
+    """Null, or a `path` without a test file: `test_fraction` is held out."""
+    kind: Literal["subject", "level"] = "subject"
+    """Of MATH: by which results are also reported apart."""
+    where: Where = Field(default_factory=dict)
+    """Only rows whose fields have this value, one of these values, or a number within {min: ..., max: ...}."""
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    validation_fraction: float = Field(0.05, ge=0, lt=1)
+    """Held out of the training part."""
+    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+    """Of the split."""
+    verifier: str = "math"
+
+
+class MbppProblems(Section):
+    """Functions to write from a sentence, checked by asserts: MBPP, and what has its schema."""
+
+    type: Literal["mbpp"] = "mbpp"
+    path: Path | None = None
+    """A file, or a folder with files called train and test. Empty: the hub."""
+    test_path: Path | None = None
+    hub: str = "google-research-datasets/mbpp"
+    subset: str | None = "full"
+    """full, or sanitized."""
+    split: str = "train"
+    test_split: str | None = "test"
+    """Null, or a `path` without a test file: `test_fraction` is held out."""
+    shown: int = Field(1, ge=1)
+    """Asserts that the student reads; one says what the function is called. All of them are checked."""
+    where: Where = Field(default_factory=dict)
+    """Only rows whose fields have this value, one of these values, or a number within {min: ..., max: ...}."""
+    test_fraction: float = Field(0.5, gt=0, lt=1)
+    validation_fraction: float = Field(0.1, ge=0, lt=1)
+    """Held out of the training part."""
+    max_bad_fraction: float = Field(0.02, ge=0, lt=1)
+    """A few of MBPP's tests use a class that the solution defines: they cannot be checked from outside of it."""
+    seed: int = 0
+    """Of the split."""
+    verifier: str = "code"
+    sandbox: SandboxSection = SandboxSection()
+
+
 Problems = Annotated[
     WorldProblems
     | SciKnowEvalProblems
     | LiveCodeBenchProblems
     | HumanEvalProblems
+    | MbppProblems
+    | MathProblems
     | FileProblems
     | HubProblems
     | FunctionProblems,

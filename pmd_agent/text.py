@@ -1,4 +1,4 @@
-"""What is done to a model's own text before a model reads it again."""
+"""What is done to a text before a model, or a verifier, reads it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 # Markers by which chat templates set turns apart: ChatML and its kin, DeepSeek's wide bars, Llama 2, Gemma, plain bos/eos.
 _MARKER = re.compile(r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>")
+_BOXED = re.compile(r"\\boxed\s{0,4}(?:(\{)|([^\s{}$\\]+))|(?<!\\)[{}]")
 _THINK = re.compile(r"<\s{0,2}(/?)\s{0,2}think(?:ing)?\s{0,2}>", re.IGNORECASE)
 
 
@@ -32,3 +33,17 @@ def strip_thinking(text: str) -> str:
             kept.append(text[cursor:start])
         cursor, start = tag.end(), None
     return "".join([*kept, text[cursor:start]]).strip()
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What is in the last `\boxed{...}` whose braces close, or behind a `\boxed` without braces; None where there is none."""
+    found: tuple[int, str] | None = None
+    boxes: list[int] = []  # of every brace that is open: where its box begins, -1 where it is no box's
+    for token in _BOXED.finditer(text):
+        if token[2]:
+            found = max(found or (-1, ""), (token.start(), token[2]))
+        elif token[0] != "}":
+            boxes.append(token.end() if token[1] else -1)
+        elif boxes and (start := boxes.pop()) >= 0:
+            found = max(found or (-1, ""), (start, text[start : token.start()]))
+    return found[1].strip() if found is not None else None

@@ -53,7 +53,7 @@ def load(
     split: str = "train",
     test_split: str | None = None,
     where: Where | None = None,
-    split_field: str = "",
+    split_field: str | None = None,
     test_fraction: float = 0.1,
     seed: int = 42,
     max_bad_fraction: float = 0.0,

@@ -38,8 +38,8 @@ class Rule:
     """How rows are chosen and divided."""
 
     where: Where = field(default_factory=dict)
-    split_field: str = ""
-    """The field that says which part a row is in. Empty: none."""
+    split_field: str | None = None
+    """The field that says which part a row is in."""
     test_fraction: float = 0.1
     """Held out where there is no test part."""
     seed: int = 42
@@ -128,7 +128,9 @@ def _let_through(wanted: Callable[[Mapping[str, Any]], bool], row: Row) -> bool:
         return True
 
 
-def _checked(build: Build, wanted: Callable[[Mapping[str, Any]], bool], split_field: str, own: dict[str, str]) -> Build:
+def _checked(
+    build: Build, wanted: Callable[[Mapping[str, Any]], bool], split_field: str | None, own: dict[str, str]
+) -> Build:
     """`build`, with the reasons that `_let_through` passed over, and the part of each problem noted in `own`."""
 
     def checked(row: Mapping[str, Any], number: int) -> Problem:

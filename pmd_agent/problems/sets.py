@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pmd_agent.problems import humaneval, livecodebench, mapped, sciknoweval, world
+from pmd_agent.problems import humaneval, livecodebench, mapped, mathematics, mbpp, sciknoweval, world
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.instructions import instructions
 from pmd_agent.problems.split import Split, hold_out
@@ -17,6 +17,8 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "sciknoweval": sciknoweval.load,
     "livecodebench": livecodebench.load,
     "humaneval": humaneval.load,
+    "mbpp": mbpp.load,
+    "math": mathematics.load,
     "file": mapped.load,
     "hub": mapped.load_from_hub,
     "python": load_function,

@@ -5,12 +5,14 @@ from pmd_agent.verifiers.build import build_verifier, verifier_of
 from pmd_agent.verifiers.code import CodeVerifier
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import FunctionVerifier
+from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
 __all__ = [
     "CodeVerifier",
     "Exact",
     "FunctionVerifier",
+    "Mathematics",
     "MultipleChoice",
     "Verified",
     "Verifier",

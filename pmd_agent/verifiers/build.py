@@ -12,9 +12,15 @@ from pmd_agent.verifiers.base import Verifier
 from pmd_agent.verifiers.code import CodeVerifier, Limits
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import import_verifier
+from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
-BUILT_IN: dict[str, Callable[..., Verifier]] = {"multiple_choice": MultipleChoice, "exact": Exact, "code": CodeVerifier}
+BUILT_IN: dict[str, Callable[..., Verifier]] = {
+    "multiple_choice": MultipleChoice,
+    "exact": Exact,
+    "math": Mathematics,
+    "code": CodeVerifier,
+}
 
 
 def verifier_of(section: Problems, success_threshold: float) -> Verifier:
@@ -28,10 +34,10 @@ def verifier_of(section: Problems, success_threshold: float) -> Verifier:
 
 
 def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -> Verifier:
-    """`multiple_choice`, `exact`, `code`, or `package.module:function` of the user's own.
+    """`multiple_choice`, `exact`, `math`, `code`, or `package.module:function` of the user's own.
 
-    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; multiple choice and exact only give 0 or
-    1. `settings` are those of `code` (see CodeVerifier), and are for no other.
+    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; all but code and functions only give 0 or
+    1. `settings` are those of `code` (see CodeVerifier), and are for no other. VerifierError where a package is missing;
     RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
     """
     if not 0.0 < success_threshold <= 1.0:
