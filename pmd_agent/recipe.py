@@ -265,6 +265,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         known = f"Did you mean {path.parent / near[0]}?" if near else ""
         raise RecipeError(f"There is no recipe {path}.", known or "Give the path of a YAML file.")
     data = fill_types(read_yaml(path), Recipe)
+    if "arms" in data:
+        raise RecipeError(f"{path} is a sweep, of several runs.", f"Start it with: pmd sweep {path}")
     choices = [o for o in overrides if is_variant_choice(o.partition("=")[0], Recipe)]
     for override in [*choices, *(o for o in overrides if o not in choices)]:
         _set(data, override)

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from pmd_agent.errors import RecipeError
 from pmd_agent.problems import load_problems
 from pmd_agent.recipe import Recipe, load_recipe
 from pmd_agent.recipe_problems import SciKnowEvalProblems
+from pmd_agent.sweep import load_sweep, runs_of
 from pmd_agent.verifiers.build import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+SWEEPS = [ROOT / "recipes" / "mechanism.yaml"]
+RECIPES = sorted({*(ROOT / "recipes").glob("*.yaml")} - {*SWEEPS})
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=.*")
 
 
@@ -124,3 +127,13 @@ def test_the_table_of_bring_your_own_is_what_the_recipe_says(monkeypatch: pytest
     assert {p.kind for p in sets.test} == {"one", "two"} and not {p.prompt for p in sets.train} & {
         p.prompt for p in sets.test
     }
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_resolves_and_is_told_from_a_recipe(path: Path) -> None:
+    sweep = load_sweep(path)
+    for seeds in ("validate", "report"):
+        assert {run.arm for run in runs_of(sweep, seeds)} == {*sweep.arms}
+    assert f"pmd sweep recipes/{path.name}" in header_of(path)
+    with pytest.raises(RecipeError, match="is a sweep"):
+        load_recipe(path)
