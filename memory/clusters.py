@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pmd_agent.memory.codec import readable
+from pmd_agent.text import readable
 
 if TYPE_CHECKING:
     from pmd_agent.memory.embedders import Embedder

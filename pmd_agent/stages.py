@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -24,6 +24,7 @@ from pmd_agent.memory import Embedder, Memory, cluster_problems
 from pmd_agent.memory import recall as recall_contexts
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import Recipe
+from pmd_agent.text import neutralise, strip_thinking
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Rollout, Sampling, TeacherContext, Verdict
 from pmd_agent.verifiers import Verifier, verify_all
 
@@ -83,6 +84,7 @@ class Metrics:
         }
 
 
+M = TypeVar("M", Experience, Insight)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -198,7 +200,7 @@ def reflect(
         parts.reflector,
         program_lm(parts, seed_for(parts.recipe, m.step, 1)),
         problems_P,
-        experiences_PG,
+        [[_harmless(e, parts.policy.markers) for e in group] for group in experiences_PG],
         step=m.step,
         policy_version=parts.policy.version,
         max_insights=settings.max_insights,
@@ -219,7 +221,12 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     due = (m.step + 1) % settings.every == 0 or m.step + 1 == parts.steps
     if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
         return []
-    known = {problem.id: insights for problem in parts.train if (insights := parts.memory.insights(problem.id))}
+    markers = parts.policy.markers
+    known = {
+        problem.id: [_harmless(i, markers) for i in insights]
+        for problem in parts.train
+        if (insights := parts.memory.insights(problem.id))
+    }
     clusters = cluster_problems(
         [(p.id, p.prompt) for p in parts.train if p.id in known],
         parts.embedder,
@@ -361,7 +368,7 @@ def _messages_within(parts: Parts, context: TeacherContext, rollout_id: str | No
         return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
 
     budget = min(parts.recipe.memory.max_tokens, room - overhead)
-    return teacher_messages(context, rollout_id, max_tokens=budget, count_tokens=count)
+    return teacher_messages(context, rollout_id, max_tokens=budget, count_tokens=count, markers=parts.policy.markers)
 
 
 def program_lm(parts: Parts, seed: int) -> dspy.LM:
@@ -372,6 +379,14 @@ def program_lm(parts: Parts, seed: int) -> dspy.LM:
     from pmd_agent.pipelines import outside_lm
 
     return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
+
+
+def _harmless(entry: M, markers: frozenset[str]) -> M:
+    """The entry as a program may read it: no special token of the policy's, no hidden reasoning."""
+    if isinstance(entry, Experience):
+        text = neutralise(strip_thinking(entry.text), markers)
+        return replace(entry, text=text, feedback=neutralise(entry.feedback, markers))
+    return replace(entry, text=neutralise(entry.text, markers))
 
 
 def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:
