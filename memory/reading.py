@@ -132,6 +132,12 @@ class Reads:
         found = self._tables.entries(keys)
         return [found[key] for key in keys]
 
+    def imported(self, tier: Tier, *, step: int) -> builtins.list[Entry]:
+        """Entries of a tier that count as written in `step`, live or archived: those of a bank."""
+        tables = (self._tables.live[tier], self._tables.archive)
+        keys = [key for table in tables for key, row in table.rows.items() if row.tier == tier and row.step == step]
+        return builtins.list(self._tables.entries(keys).values())
+
     def get(self, entry_id: str) -> Entry | None:
         """The entry of that id, live or archived; None where there is none."""
         found = self._tables.entries(key_of(tier, entry_id) for tier in TIERS if tier in self.tiers)

@@ -17,7 +17,7 @@ from pmd_agent.memory.eviction import Limits, evicted
 from pmd_agent.memory.reading import Options, Reads
 from pmd_agent.memory.tables import open_folder, open_in_ram
 from pmd_agent.memory.turnover import live_behaviors, live_insights
-from pmd_agent.types import TIERS, Behavior, Experience, Insight
+from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
 if TYPE_CHECKING:
     from pmd_agent.memory.embedders import Embedder
@@ -149,6 +149,16 @@ class Memory(Reads):
                 self._tables.turn_over(tier, [], _keys(leaving), (), step=step)
                 gone[tier] = len(leaving)
         return gone
+
+    def put(self, tier: Tier, live: Sequence[Entry], archived: Sequence[Entry], *, step: int) -> None:
+        """Write entries as they are, as of `step`, the live ones in this order (newest first); for banks.
+
+        A tier that is off takes nothing.
+        """
+        if tier not in self.tiers:
+            return
+        records = self._tables.records([*live, *archived], step=step)
+        self._tables.turn_over(tier, records, (), _keys(live), step=step)
 
     def note(self, step: int, **parts: Any) -> None:
         """Add to what the ledger holds of a step (ledger.py)."""

@@ -15,6 +15,7 @@ from pmd_agent.errors import ProblemError, RunError
 from pmd_agent.evaluation import accuracy
 from pmd_agent.loop import practise
 from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.memory.bank import generation_of, import_bank, read_bank
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
     FileProblems,
@@ -196,6 +197,8 @@ def _prepare(
     settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
     reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
+    if recipe.memory.bank is not None:
+        read_bank(recipe.memory.bank)  # what is wrong with it is said now
     verifier = _verifier(recipe, console)
     policy, trainer, context = _policy(recipe, adapter, frozen, console)
     if recipe.pipeline.lm.model is not None:
@@ -234,9 +237,20 @@ def _prepare(
 
     def open_in(run: RunDir) -> Parts:
         embedder = HashingEmbedder()
-        memory = Memory.open(run.memory_path, embedder, tiers=recipe.memory.tiers)
+        kept = recipe.memory
+        memory = Memory.open(
+            run.memory_path,
+            embedder,
+            tiers=kept.tiers,
+            lessons_per_problem=kept.lessons_kept,
+            min_similarity=kept.min_similarity,
+            near=kept.near,
+        )
         if not frozen:
             memory.rollback(run.next_step)
+            if kept.bank is not None and not run.next_step and not memory.noted("bank"):
+                console.info(f"{import_bank(memory, kept.bank)} memories from the bank {kept.bank}")
+        generation = generation_of(memory)
         if run.checkpoint is not None and trainer is not None:
             trainer.load(run.checkpoint)
         policy.attach(run.path)
@@ -259,6 +273,7 @@ def _prepare(
             generaliser=generaliser,
             trainer=trainer,
             context=context,
+            prefix=f"g{generation}/" if generation else "",
             history=[row for row in run.metrics() if row["step"] < run.next_step],
         )
 

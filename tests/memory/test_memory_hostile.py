@@ -92,7 +92,7 @@ def test_stored_exactly_recalled_and_rendered_harmless(
     ram.replace_behaviors(behaviors, step)
     for entry in (*attempts, *insights, *behaviors):
         assert ram.get(entry.id) == entry
-    (context,) = recall(ram, [TASK], [attempts])
+    context = recall(ram, [TASK], [attempts])[0].context
     for rollout in (None, *(e.id for e in attempts)):
         checked(context, rollout, policy, special)
 
