@@ -64,6 +64,8 @@ class Reads:
         self.tiers = frozenset(tiers)
         self.lessons_per_problem, self.min_similarity = lessons_per_problem, min_similarity
         self.near, self.half_life = near, half_life
+        self.shared = False
+        """Whether other processes may write to it."""
         self._opened: Tables | None = tables
         self._closing = closing
         self._standings: tuple[tuple[int, float], Standings] | None = None

@@ -72,6 +72,7 @@ def recall(
     retired is passed over. Without `siblings`, nothing of this batch is in the context, though memory already holds it.
     """
     wanted = wanted or Wanted()
+    memory.refresh()
     asked_P = [*problems_P[1:], *problems_P[:1]] if wanted.mode == "shuffled" else list(problems_P)
     if wanted.mode == "random":
         drawn = [_drawn(memory, problem, wanted) for problem in problems_P]

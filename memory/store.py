@@ -15,6 +15,7 @@ from pmd_agent.memory.codec import E, Entry, key_of, once_each, tier_of
 from pmd_agent.memory.duplicates import Same, same_texts
 from pmd_agent.memory.eviction import Limits, evicted
 from pmd_agent.memory.reading import Options, Reads
+from pmd_agent.memory.server import open_on_server
 from pmd_agent.memory.tables import open_folder, open_in_ram
 from pmd_agent.memory.turnover import live_behaviors, live_insights
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
@@ -42,6 +43,18 @@ class Memory(Reads):
     def ephemeral(cls, embedder: Embedder, **options: Unpack[Options]) -> Self:
         """A memory in RAM, gone when it is closed. Every call makes another one."""
         return cls(*open_in_ram(embedder), **options)
+
+    @classmethod
+    def connect(cls, address: str, name: str, embedder: Embedder, **options: Unpack[Options]) -> Self:
+        """The memory of that name on a Chroma server, made where it is not there (server.py). Raises MemoryStoreError."""
+        memory = cls(*open_on_server(address, name, embedder), **options)
+        memory.shared = True
+        return memory
+
+    def refresh(self) -> None:
+        """Take in what other processes have written; of an embedded store there are none."""
+        if self.shared:
+            self._tables.refresh()
 
     def close(self) -> None:
         """Give the folder up. A second call does nothing; reads and writes raise MemoryStoreError from now on."""

@@ -95,8 +95,18 @@ class Table:
         self.rows: dict[str, Row] = {}
         """Key -> row."""
         self._keys_of: defaultdict[str, set[str]] = defaultdict(set)
-        for keys in _batches(collection.get(include=[])["ids"]):
-            found = collection.get(ids=keys, include=["metadatas"])
+        self._read_index()
+
+    def refresh(self) -> None:
+        """Take in what other processes have written to the same collection since."""
+        if self._collection.count() != len(self.rows):
+            self.rows.clear()
+            self._keys_of.clear()
+            self._read_index()
+
+    def _read_index(self) -> None:
+        for keys in _batches(self._collection.get(include=[])["ids"]):
+            found = self._collection.get(ids=keys, include=["metadatas"])
             self._note(found["ids"], found["metadatas"] or [])
 
     def newest_first(self, keys: Iterable[str]) -> list[str]:

@@ -62,6 +62,11 @@ class Tables:
             self._vectors.popitem(last=False)
         return np.stack(found) if found else np.zeros((0, self._embedder.dimension), dtype=np.float32)
 
+    def refresh(self) -> None:
+        """Take in what other processes have written: for a store on a server."""
+        for table in (*self.live.values(), self.archive):
+            table.refresh()
+
     def row(self, key: str) -> Row | None:
         """The index's row, live or archived."""
         return next((table.rows[key] for table in (*self.live.values(), self.archive) if key in table.rows), None)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from pmd_agent.console import Console
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages
+from pmd_agent.embedding import build_embedder
 from pmd_agent.errors import ProblemError, RunError
 from pmd_agent.evaluation import accuracy
 from pmd_agent.loop import practise
-from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.memory.bank import generation_of, import_bank, read_bank
+from pmd_agent.memory_of import open_memory
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import (
     FileProblems,
@@ -199,6 +200,7 @@ def _prepare(
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
     if recipe.memory.bank is not None:
         read_bank(recipe.memory.bank)  # what is wrong with it is said now
+    embedder = build_embedder(recipe.memory.embedder)
     verifier = _verifier(recipe, console)
     policy, trainer, context = _policy(recipe, adapter, frozen, console)
     if recipe.pipeline.lm.model is not None:
@@ -236,16 +238,8 @@ def _prepare(
         trainer.total_steps = steps
 
     def open_in(run: RunDir) -> Parts:
-        embedder = HashingEmbedder()
         kept = recipe.memory
-        memory = Memory.open(
-            run.memory_path,
-            embedder,
-            tiers=kept.tiers,
-            lessons_per_problem=kept.lessons_kept,
-            min_similarity=kept.min_similarity,
-            near=kept.near,
-        )
+        memory = open_memory(recipe, run.memory_path, embedder)
         if not frozen:
             memory.rollback(run.next_step)
             if kept.bank is not None and not run.next_step and not memory.noted("bank"):

@@ -3,12 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pmd_agent.recipe_section import Section
 from pmd_agent.types import TIERS, Tier
+
+
+class HashingEmbedderSection(Section):
+    """Hashed words and letter groups: no download, no weights, no synonyms."""
+
+    type: Literal["hashing"] = "hashing"
+    dimension: int = Field(512, ge=16)
+
+
+class HuggingFaceEmbedderSection(Section):
+    """Any encoder of transformers, in this process."""
+
+    type: Literal["huggingface"] = "huggingface"
+    model: str = "Qwen/Qwen3-Embedding-0.6B"
+    """A folder, or a name on the hub."""
+    device: str = "cpu"
+    pooling: Literal["mean", "last"] = "last"
+    """Of the last hidden states: their mean (most encoders), or the last token's (Qwen3-Embedding)."""
+    max_tokens: int = Field(512, ge=8)
+    """Of a text; more is cut."""
+
+
+class EndpointEmbedderSection(Section):
+    """Any server with OpenAI's embeddings, such as vLLM."""
+
+    type: Literal["endpoint"] = "endpoint"
+    model: str = "Qwen/Qwen3-Embedding-0.6B"
+    """Its name on the server."""
+    api_base: str = "http://127.0.0.1:8001/v1"
+    api_key: str = ""
+    """The environment variable that holds the key, where it has one."""
+
+
+Embedder = Annotated[
+    HashingEmbedderSection | HuggingFaceEmbedderSection | EndpointEmbedderSection, Field(discriminator="type")
+]
 
 
 class Budget(Section):
@@ -32,6 +68,10 @@ class MemorySection(Section):
     """Nothing is written from this step on (frozen memory)."""
     bank: Path | None = None
     """Start from another run's memory: a file that `pmd memory export` wrote."""
+    embedder: Embedder = HashingEmbedderSection()
+    """By whose vectors behaviors are retrieved and problems clustered. A run keeps the one that it began with."""
+    server: str | None = None
+    """http://host:port of a Chroma server (`chroma run`) to keep it on. Empty: in the run's folder."""
     recall: Literal["relevant", "random", "shuffled"] = "relevant"
     """random: any memories; shuffled: those of another problem of the batch. Both are controls."""
     behaviors: int = Field(3, ge=0)

@@ -98,15 +98,14 @@ def opened(run: str) -> Iterator[tuple[RunDir, Memory]]:
     from pmd_agent.run_dir import RunDir
 
     directory = RunDir.open(run)
-    note = directory.read_json("memory/memory.json")
-    if note is None:
+    recipe, note = directory.recipe, directory.read_json("memory/memory.json")
+    if note is None and recipe.memory.server is None:
         raise RunError(f"{directory.path} has no memory.", "A run keeps one if memory.tiers and memory.persist say so.")
-    from pmd_agent.memory import HashingEmbedder, Memory
+    from pmd_agent.memory_of import open_memory
 
-    kept = directory.recipe.memory
-    with Memory.open(
-        directory.memory_path, HashingEmbedder(int(note["embedder"]["dimension"])), min_similarity=kept.min_similarity
-    ) as memory:
+    # All that is stored can be looked at, whatever the run reads of it.
+    recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"tiers": TIERS})})
+    with open_memory(recipe, directory.memory_path) as memory:
         yield directory, memory
 
 

@@ -32,8 +32,8 @@ def import_(
     """Read a bank into a run that remembers nothing yet; a new run reads one by `memory.bank` in its recipe."""
     from pmd_agent.console import Console
     from pmd_agent.errors import RunError
-    from pmd_agent.memory import HashingEmbedder, Memory
     from pmd_agent.memory.bank import import_bank, read_bank
+    from pmd_agent.memory_of import open_memory
     from pmd_agent.run_dir import RunDir
 
     directory = RunDir.open(run)
@@ -43,6 +43,6 @@ def import_(
             "A bank is read before the first step.",
         )
     read_bank(bank)  # so that a bad file leaves no half of a memory
-    with Memory.open(directory.memory_path, HashingEmbedder()) as memory:
+    with open_memory(directory.recipe, directory.memory_path) as memory:
         count = import_bank(memory, bank)
     Console().info(f"{count} entries from {bank}")

@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Path:
     new = Behavior(
         "9/b0", "behavior_count_rings", "Check ring structures before counting.", "c0", 4, ("3/p1/s0",), 9, 9
     )
-    with Memory.open(path / "memory", HashingEmbedder(64)) as memory:
+    with Memory.open(path / "memory", HashingEmbedder()) as memory:
         memory.add_experiences([attempt(0, correct=True), attempt(1, correct=False)])
         memory.rewrite_insights("p1", [insight])
         memory.replace_behaviors([old], 3)
@@ -124,7 +124,7 @@ def test_export_import_export(run: Path, pmd: Pmd, tmp_path: Path, form: str) ->
 
 
 def test_a_running_owner_is_named(run: Path, pmd: Pmd) -> None:
-    with Memory.open(run / "memory", HashingEmbedder(64)):
+    with Memory.open(run / "memory", HashingEmbedder()):
         done = pmd("memory", "list", "one", code=2)
     assert "in use by process" in done.stderr and "copy the folder" in done.stderr
 
