@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pmd_agent.console import Console
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages
+from pmd_agent.embedding import build_embedder
 from pmd_agent.errors import ProblemError, RunError
 from pmd_agent.evaluation import accuracy
 from pmd_agent.loop import practise
-from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.memory.bank import generation_of, import_bank, read_bank
+from pmd_agent.memory_of import open_memory
 from pmd_agent.policies import Policy
 from pmd_agent.problems import ProblemSets, first_of_each_kind, load_problems
 from pmd_agent.problems.overlap import shared
@@ -135,6 +137,9 @@ def _prepare(
     settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
     reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
+    if recipe.memory.bank is not None:
+        read_bank(recipe.memory.bank)  # what is wrong with it is said now
+    embedder = build_embedder(recipe.memory.embedder)
     verifier = _verifier(recipe, console)
     policy, trainer, context = _policy(recipe, adapter, frozen, console, team)
     if recipe.pipeline.lm.model is not None:
@@ -174,10 +179,13 @@ def _prepare(
         trainer.total_steps = steps
 
     def open_in(run: RunDir) -> Parts:
-        embedder = HashingEmbedder()
-        memory = Memory.open(run.memory_path, embedder, tiers=recipe.memory.tiers)
+        kept = recipe.memory
+        memory = open_memory(recipe, run.memory_path, embedder)
         if not frozen:
             memory.rollback(run.next_step)
+            if kept.bank is not None and not run.next_step and not memory.noted("bank"):
+                console.info(f"{import_bank(memory, kept.bank)} memories from the bank {kept.bank}")
+        generation = generation_of(memory)
         if run.checkpoint is not None and trainer is not None:
             trainer.load(run.checkpoint)
         policy.attach(run.path)
@@ -200,6 +208,7 @@ def _prepare(
             generaliser=generaliser,
             trainer=trainer,
             context=context,
+            prefix=f"g{generation}/" if generation else "",
             history=[row for row in run.metrics() if row["step"] < run.next_step],
         )
 

@@ -6,7 +6,7 @@ LoRA is ours.
 
     recipe_section.py   what a section is     recipe_keys.py       sections, variants, and what was probably meant
     recipe_yaml.py      YAML in and out       recipe_learning.py   the section `distill`
-    recipe_problems.py  the section `problems`
+    recipe_problems.py  the section `problems`  recipe_memory.py   the section `memory`
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pydantic import Field, ValidationError, model_validator
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe_keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe_learning import Distill
+from pmd_agent.recipe_memory import MemorySection
 from pmd_agent.recipe_problems import Problems, SciKnowEvalProblems
 from pmd_agent.recipe_section import Section
 from pmd_agent.recipe_yaml import read_value, read_yaml, write_yaml
-from pmd_agent.types import TIERS, Tier
 
 # --- policy -------------------------------------------------------------------------------------------------------
 
@@ -160,25 +160,6 @@ class Pipeline(Section):
     """Problems in a cluster, about."""
 
 
-class MemorySection(Section):
-    """What is kept, and what the teacher reads of it."""
-
-    tiers: tuple[Tier, ...] = TIERS
-    """Which of experience, insight, behavior are written and read. Empty: SDPO."""
-    persist: bool = True
-    """False: reflect, but forget at the end of each step (PMD-transient)."""
-    freeze_after: int | None = Field(None, ge=0)
-    """Nothing is written from this step on (frozen memory)."""
-    behaviors: int = Field(3, ge=0)
-    """Retrieved for each problem."""
-    strategies: int = Field(4, ge=0)
-    lessons: int = Field(4, ge=0)
-    siblings: bool = True
-    """SDPO's context: a correct rollout of the same group, and the verifier's feedback."""
-    max_tokens: int = Field(4096, ge=64)
-    """Budget of the teacher's message, problem included; the problem is never cut."""
-
-
 # --- evaluation and the whole -------------------------------------------------------------------------------------
 
 
@@ -238,6 +219,10 @@ class Recipe(Section):
     def _consistent(self) -> Recipe:
         if "behavior" in self.memory.tiers and "insight" not in self.memory.tiers and self.memory.persist:
             raise ValueError("memory.tiers: behaviors are made from insights; add insight, or leave out behavior")
+        if self.memory.bank is not None and (not self.memory.tiers or not self.memory.persist):
+            raise ValueError(
+                "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
+            )
         if self.method == "grpo" and self.distill.routing != "none":
             raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
         if self.distill.routing != "none" and self.distill.gain_patience is not None:

@@ -9,21 +9,22 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.curriculum import Curriculum
-from pmd_agent.distillation.context import student_messages, teacher_messages
+from pmd_agent.distillation.context import Reading, read, student_messages
 from pmd_agent.distillation.examples import choose_examples, control_contexts, tier_contexts
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
 from pmd_agent.gauges import spent, writing
-from pmd_agent.memory import Embedder, Memory, cluster_problems
+from pmd_agent.memory import Embedder, Limits, Memory, Wanted, cluster_problems, with_old_ids
 from pmd_agent.memory import recall as recall_contexts
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import Recipe
+from pmd_agent.text import neutralise, strip_thinking
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Rollout, Sampling, TeacherContext, Verdict
 from pmd_agent.verifiers import Verifier, verify_all
 
@@ -53,6 +54,8 @@ class Parts:
     """None: the policy stays frozen."""
     context: int
     """Tokens that the policy can read and write in all."""
+    prefix: str = ""
+    """Leads the ids of all that this run writes, so that they differ from those of a bank."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """What the steps before this one reported."""
 
@@ -83,6 +86,7 @@ class Metrics:
         }
 
 
+M = TypeVar("M", Experience, Insight)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -115,7 +119,7 @@ def attempt(parts: Parts, m: Metrics, problems_P: Sequence[Problem]) -> list[lis
     rollouts_PG = [
         [
             Rollout(
-                id=f"{m.step}/{problem.id}/{g}",
+                id=f"{parts.prefix}{m.step}/{problem.id}/{g}",
                 problem_id=problem.id,
                 prompt_ids=c.prompt_ids,
                 completion_ids=c.completion_ids,
@@ -198,11 +202,12 @@ def reflect(
         parts.reflector,
         program_lm(parts, seed_for(parts.recipe, m.step, 1)),
         problems_P,
-        experiences_PG,
+        [[_harmless(e, parts.policy.markers) for e in group] for group in experiences_PG],
         step=m.step,
         policy_version=parts.policy.version,
         max_insights=settings.max_insights,
         insight_chars=settings.insight_chars,
+        prefix=parts.prefix,
     )
     parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
     m.values["insights_written"] = sum(map(len, insights_P))
@@ -219,13 +224,20 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     due = (m.step + 1) % settings.every == 0 or m.step + 1 == parts.steps
     if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
         return []
-    known = {problem.id: insights for problem in parts.train if (insights := parts.memory.insights(problem.id))}
+    markers = parts.policy.markers
+    known = {
+        problem.id: [_harmless(i, markers) for i in insights]
+        for problem in parts.train
+        if (insights := parts.memory.insights(problem.id))
+    }
     clusters = cluster_problems(
         [(p.id, p.prompt) for p in parts.train if p.id in known],
         parts.embedder,
         size=settings.cluster_size,
         seed=parts.recipe.seed,
     )
+    clusters = with_old_ids(clusters, parts.memory.noted("clusters"))
+    parts.memory.note(m.step, clusters=clusters)
     behaviors, counts = generalise_all(
         parts.generaliser,
         program_lm(parts, seed_for(parts.recipe, m.step, 2)),
@@ -234,6 +246,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         policy_version=parts.policy.version,
         max_behaviors=settings.max_insights,
         behavior_chars=settings.insight_chars,
+        prefix=parts.prefix,
         supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
     )
     if counts["unparsed"]:  # what a cluster could not say again is not thereby false
@@ -246,11 +259,28 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
 
 
 @stage
+def tidy(parts: Parts, m: Metrics) -> None:
+    """What is too old, or beyond its tier's budget, leaves the live memory."""
+    settings = parts.recipe.memory
+    if frozen(parts, m.step):
+        return
+    budget = settings.budget
+    limits = Limits(
+        {"experience": budget.experience, "insight": budget.insight, "behavior": budget.behavior},
+        settings.max_age_steps,
+        settings.max_age_versions,
+    )
+    if any(limit is not None for limit in (*limits.budgets.values(), limits.max_steps, limits.max_versions)):
+        gone = parts.memory.tidy(m.step, parts.policy.version, limits)
+        m.values |= {f"evicted_{tier}": count for tier, count in gone.items()}
+
+
+@stage
 def recall(
     parts: Parts, m: Metrics, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
 ) -> list[TeacherContext]:
     """What the teacher reads beside each problem: its own experience and insights, behaviors by retrieval, siblings."""
-    return contexts_for(parts, problems_P, experiences_PG)
+    return contexts_for(parts, problems_P, experiences_PG, m.step)
 
 
 @stage
@@ -260,20 +290,29 @@ def distil(
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
     contexts_P: Sequence[TeacherContext],
-) -> None:
-    """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO)."""
+) -> dict[str, tuple[str, ...]]:
+    """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO).
+
+    Returns what taught: rollout id -> ids of the memories that its teacher read.
+    """
+    readings: dict[str, Reading] = {}
 
     def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
-        return teacher_prompt(parts, context, rollout.id, room=parts.context - len(rollout.completion_ids))
+        room = parts.context - len(rollout.completion_ids)
+        reading = _read_within(parts, context, rollout.id, room)
+        readings[rollout.id] = reading
+        prompt = parts.policy.encode(reading.messages)
+        return prompt if len(prompt) <= room else None
 
     settings = parts.recipe.distill
     chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, contexts_P, prompt_of)
     m.values |= chosen.metrics()
+    taught = {rollout: reading.read for rollout, reading in readings.items()}
     if parts.trainer is None:
-        return
+        return taught
     if spent([row.get("teacher_gain") for row in parts.history], settings.gain_patience):
         m.values["distillation_ended"] = 1.0
-        return
+        return taught
     with parts.policy.resting():
         others = control_contexts(contexts_P) if _due(settings.controls_every, m.step) else {}
         if _due(settings.tier_gains_every, m.step):
@@ -283,6 +322,7 @@ def distil(
             if (gain := parts.trainer.gain([e for e in read.examples if e.advantage is None])) is not None:
                 m.values[f"teacher_gain_{name}"] = gain
         m.values |= parts.trainer.step(chosen.examples)
+    return taught
 
 
 @stage
@@ -319,7 +359,7 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
     if with_memory:
         contexts = contexts_for(parts, problems, [[] for _ in problems])
         prompts = [
-            _messages_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens)
+            _read_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens).messages
             for context in contexts
         ]
     else:
@@ -334,27 +374,27 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
 
 
 def contexts_for(
-    parts: Parts, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
+    parts: Parts, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]], step: int = 0
 ) -> list[TeacherContext]:
-    settings = parts.recipe.memory
-    return recall_contexts(
-        parts.memory,
-        problems_P,
-        [list(group) for group in experiences_PG],
+    found = recall_contexts(parts.memory, problems_P, experiences_PG, wanted(parts.recipe, step))
+    return [each.context for each in found]
+
+
+def wanted(recipe: Recipe, step: int = 0) -> Wanted:
+    """What the recipe says of recall."""
+    settings = recipe.memory
+    return Wanted(
         behaviors=settings.behaviors,
         strategies=settings.strategies,
         lessons=settings.lessons,
-        use_siblings=settings.siblings,
+        siblings=settings.siblings,
+        diversity=settings.diversity,
+        mode=settings.recall,
+        seed=seed_for(recipe, step, 4),
     )
 
 
-def teacher_prompt(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> list[int] | None:
-    """The teacher's prompt within `room` tokens; None where not even the bare problem fits."""
-    prompt = parts.policy.encode(_messages_within(parts, context, rollout_id, room))
-    return prompt if len(prompt) <= room else None
-
-
-def _messages_within(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> list[dict[str, str]]:
+def _read_within(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> Reading:
     """The teacher's conversation, its template and system message counted against `room` as well."""
     bare = student_messages(context.problem)
     overhead = len(parts.policy.encode([*bare[:-1], {"role": "user", "content": ""}]))
@@ -363,7 +403,7 @@ def _messages_within(parts: Parts, context: TeacherContext, rollout_id: str | No
         return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
 
     budget = min(parts.recipe.memory.max_tokens, room - overhead)
-    return teacher_messages(context, rollout_id, max_tokens=budget, count_tokens=count)
+    return read(context, rollout_id, max_tokens=budget, count_tokens=count, markers=parts.policy.markers)
 
 
 def program_lm(parts: Parts, seed: int) -> dspy.LM:
@@ -374,6 +414,14 @@ def program_lm(parts: Parts, seed: int) -> dspy.LM:
     from pmd_agent.pipelines import outside_lm
 
     return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
+
+
+def _harmless(entry: M, markers: frozenset[str]) -> M:
+    """The entry as a program may read it: no special token of the policy's, no hidden reasoning."""
+    if isinstance(entry, Experience):
+        text = neutralise(strip_thinking(entry.text), markers)
+        return replace(entry, text=text, feedback=neutralise(entry.feedback, markers))
+    return replace(entry, text=neutralise(entry.text, markers))
 
 
 def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:
@@ -390,5 +438,5 @@ def _due(every: int, step: int) -> bool:
 
 def frozen(parts: Parts, step: int) -> bool:
     """Whether memory takes nothing in at this step."""
-    after = parts.recipe.memory.freeze_after
-    return after is not None and step >= after
+    settings = parts.recipe.memory
+    return settings.frozen or (settings.freeze_after is not None and step >= settings.freeze_after)

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from functools import lru_cache
 
 # Markers by which chat templates set turns apart: ChatML and its kin, DeepSeek's wide bars, Llama 2, Gemma, plain bos/eos.
-_MARKER = re.compile(r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>")
 _BOXED = re.compile(r"\\boxed\s{0,4}(?:(\{)|([^\s{}$\\]+))|(?<!\\)[{}]")
+_COMMON = r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>"
 _THINK = re.compile(r"<\s{0,2}(/?)\s{0,2}think(?:ing)?\s{0,2}>", re.IGNORECASE)
+_FILLERS = (" ", "\ufffd", "·", "~")
 
 
-def neutralise(text: str) -> str:
-    """The text without the markers by which it could pose as another speaker."""
-    return _MARKER.sub(" ", text)
+def readable(text: str) -> str:
+    """Valid UTF-8 without NUL, not reversible: what tokenizers, embedders and documents can take."""
+    return text.replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
+
+
+def neutralise(text: str, markers: Collection[str] = ()) -> str:
+    """Readable text without the markers by which it could pose as another speaker, in one pass.
+
+    `markers` are those of the tokenizer that will read it; the common ones are taken out anyway.
+    """
+    pattern, filler = _markers(frozenset(markers))
+    return pattern.sub(filler, readable(text))
+
+
+@lru_cache(maxsize=16)
+def _markers(markers: frozenset[str]) -> tuple[re.Pattern[str], str]:
+    # The filler is in no marker of the tokenizer: what is left and right of it cannot grow together into one.
+    own = sorted((marker for marker in markers if marker.strip()), key=lambda marker: (-len(marker), marker))
+    filler = next(f for f in _FILLERS if not any(f in marker for marker in own))
+    return re.compile("|".join([*map(re.escape, own), _COMMON])), filler
+
+
+def cut(text: str, limit: int) -> str:
+    """At most about `limit` characters: head and tail, since the end of an attempt holds its answer."""
+    if len(text) <= limit:
+        return text
+    head = limit * 2 // 3
+    return f"{text[:head]} […] {text[len(text) - (limit - head) :]}"
 
 
 def strip_thinking(text: str) -> str:

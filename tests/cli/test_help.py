@@ -12,7 +12,8 @@ HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "sklearn", "peft"
 
 COMMANDS = [
     [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
-    ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"],
+    ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
+    ["memory", "export"], ["memory", "import"],
     ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
     ["bench"], ["bench", "distill"], ["compare"], ["sweep"],
 ]  # fmt: skip
