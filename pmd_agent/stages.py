@@ -318,8 +318,8 @@ def distil(
         if _due(settings.tier_gains_every, m.step):
             others |= tier_contexts(contexts_P, parts.recipe.memory.tiers)
         for name, others_P in others.items():
-            read = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, others_P, prompt_of)
-            if (gain := parts.trainer.gain([e for e in read.examples if e.advantage is None])) is not None:
+            control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, others_P, prompt_of)
+            if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
                 m.values[f"teacher_gain_{name}"] = gain
         m.values |= parts.trainer.step(chosen.examples)
     return taught
