@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pmd_agent.cli import box, memory
+from pmd_agent.cli import bench, box, memory
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
 from pmd_agent.cli.export import export
@@ -30,6 +30,7 @@ app.command()(export)
 app.command()(serve)
 app.command()(doctor)
 app.add_typer(box.app, name="box")
+app.add_typer(bench.app, name="bench")
 app.command()(schema)
 
 

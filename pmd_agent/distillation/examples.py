@@ -98,4 +98,5 @@ def _example(
         correct=correct,
         weight=weight,
         advantage=advantage,
+        id=rollout.id,
     )

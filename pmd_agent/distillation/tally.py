@@ -15,6 +15,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
+        self.gains: dict[str, float] = {}
+        """Rollout id -> the teacher's mean gain over its tokens."""
         self._gain = {True: [0.0, 0], False: [0.0, 0]}
 
     def add(self, tokens: Tokens, judged: Judged) -> None:
@@ -29,7 +31,8 @@ class Tally:
         """`gain_N`: the teacher's log-probability less the student's, at the written tokens of the batch."""
         for e, gain in zip(batch, gain_N.split([sum(e.written) for e in batch]), strict=True):
             if len(gain):
-                self._gain[e.correct][0] += float(gain.mean())
+                self.gains[e.id] = float(gain.mean())
+                self._gain[e.correct][0] += self.gains[e.id]
                 self._gain[e.correct][1] += 1
 
     @property

@@ -38,6 +38,8 @@ class Trainer:
     ) -> None:
         self.model, self.settings, self.pad_id, self.seed = model, settings, pad_id, seed
         self.steps = 0
+        self.gains: dict[str, float] = {}
+        """Rollout id -> how much more its teacher believed in it than the student, in the last step; nats per token."""
         self.total_steps: int | None = None
         """The run's length, which a falling learning rate follows."""
         self._unlearnt = frozenset(special_ids) if settings.mask_special else frozenset()
@@ -51,6 +53,7 @@ class Trainer:
         An update's loss is the mean over its tokens: sum of weight x loss / sum of weights.
         """
         settings = self.settings
+        self.gains = {}
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
@@ -74,6 +77,7 @@ class Trainer:
         if settings.teacher.type == "ema":
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
+        self.gains = tally.gains
         return tally.metrics() | {"grad_norm": sum(norms) / len(norms), "lr": lr}
 
     @torch.no_grad()

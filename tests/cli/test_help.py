@@ -13,8 +13,8 @@ HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "sklearn", "peft"
 COMMANDS = [
     [], ["run"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
-    ["memory", "export"], ["memory", "import"],
-    ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
+    ["memory", "lift"], ["memory", "export"], ["memory", "import"],
+    ["bench"], ["bench", "memory"], ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
 ]  # fmt: skip
 
 CHECK = """
