@@ -12,7 +12,9 @@
     reading.py    Memory's reads                         store.py       Memory's writes
     turnover.py   who gives way to whom                  duplicates.py  what says the same
     eviction.py   budgets and ages                       ledger.py      how memories fared, step by step
-    standing.py   lift, uses, states                     recall.py      Memory -> TeacherContext
+    standing.py   lift, uses, states                     verdicts.py    who is quarantined, retired, readmitted
+    recall.py     Memory -> TeacherContext               bank.py        a memory as a file
+    server.py     on a Chroma server                     endpoint.py    embeddings from a server
     clusters.py   problems that resemble one another     embedders.py   text -> vectors, offline
 
 Importing this package imports neither chromadb nor scikit-learn nor numpy: they load where they are first used.
@@ -24,6 +26,7 @@ from pmd_agent.memory.embedders import Embedder, HashingEmbedder
 from pmd_agent.memory.eviction import Limits
 from pmd_agent.memory.recall import Choice, Recalled, Wanted, recall
 from pmd_agent.memory.store import Memory
+from pmd_agent.memory.verdicts import Rules
 
 __all__ = [
     "Choice",
@@ -33,6 +36,7 @@ __all__ = [
     "Limits",
     "Memory",
     "Recalled",
+    "Rules",
     "Wanted",
     "cluster_problems",
     "recall",

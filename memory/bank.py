@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.codec import Entry, decode, encode, key_of, tier_of
+from pmd_agent.memory.standing import Evidence
 from pmd_agent.memory.store import Memory
 from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Tier
@@ -41,8 +42,8 @@ class Row:
     entry: Entry
     state: str
     """live, quarantined, retired; or cited: archived, and there only as a source."""
-    evidence: tuple[float, float, float]
-    """Of its lift: observations, their sum and sum of squares (standing.py)."""
+    evidence: tuple[float, ...]
+    """Six numbers of its lift: observations, sum and sum of squares, of correct rollouts and of wrong ones (standing.py)."""
     uses: int
 
     def plain(self) -> dict[str, Any]:
@@ -75,8 +76,7 @@ def rows_of(memory: Memory) -> list[Row]:
     standings = memory.standings(half_life=float("inf"))
 
     def row(entry: Entry, state: str) -> Row:
-        evidence = standings.of(entry.id)
-        return Row(entry, state, (evidence.n, evidence.total, evidence.squares), standings.uses(entry.id))
+        return Row(entry, state, standings.of(entry.id).numbers(), standings.uses(entry.id))
 
     live = [entry for tier in TIERS for entry in memory.list(tier)]
     names = {(tier_of(e), e.id) for e in live}
@@ -130,11 +130,11 @@ def read_bank(path: Path) -> list[Row]:
     for number, plain in enumerate(_reader(path)(path), 1):
         try:
             tier, state = plain["tier"], plain["state"]
-            n, total, squares = (float(x) for x in plain["evidence"])
+            evidence = Evidence.of([float(x) for x in plain["evidence"]]).numbers()
             if tier not in TIERS or state not in _STATES:
                 raise ValueError(f"tier {tier!r}, state {state!r}")
             entry = decode(cast(Tier, tier), plain["entry"])
-            rows.append(Row(entry, state, (n, total, squares), int(plain["uses"])))
+            rows.append(Row(entry, state, evidence, int(plain["uses"])))
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(path, f"entry {number}: {error}") from error
     return rows
@@ -188,7 +188,7 @@ def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     pa, pq = _arrow()
-    kinds = {"evidence": pa.list_(pa.float64(), 3), "uses": pa.int64()}
+    kinds = {"evidence": pa.list_(pa.float64(), 6), "uses": pa.int64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in _COLUMNS], {FORMAT: json.dumps(_header())})
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
 

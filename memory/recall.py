@@ -35,6 +35,8 @@ class Recalled:
     context: TeacherContext
     choices: tuple[Choice, ...]
     """Of all tiers, those chosen and those considered."""
+    quarantined: tuple[Behavior | Insight, ...] = ()
+    """Those that would be in the context if they were not quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _with_batch(problem: Problem, mine: Recalled, siblings_G: Sequence[Experienc
         demonstrations=(*fresh, *earlier),
         feedback={e.id: e.feedback for e in batch_G if not e.correct and e.feedback},
     )
-    return Recalled(context, tuple(choices))
+    return Recalled(context, tuple(choices), mine.quarantined)
 
 
 def _fitting(memory: Memory, problem: Problem, found: Sequence[Candidate], wanted: Wanted, spare: int) -> Recalled:
@@ -123,9 +125,12 @@ def _fitting(memory: Memory, problem: Problem, found: Sequence[Candidate], wante
             if _can_be_read(memory, attempt, choices):
                 earlier.append(attempt)
                 choices.append(Choice(attempt.id, "experience", True, f"a correct attempt of step {attempt.step}"))
-    return Recalled(
-        TeacherContext(problem, tuple(behaviors), tuple(strategies), tuple(lessons), tuple(earlier)), tuple(choices)
-    )
+    away = memory.standings().ids("quarantined")
+    shut_out: list[Behavior | Insight] = [*[c.entry for c in found if c.entry.id in away][: wanted.behaviors]]
+    for kind, limit in (("strategy", wanted.strategies), ("lesson", wanted.lessons)):
+        shut_out += [i for i in memory.insights(problem.id) if i.kind == kind and i.id in away][:limit]
+    context = TeacherContext(problem, tuple(behaviors), tuple(strategies), tuple(lessons), tuple(earlier))
+    return Recalled(context, tuple(choices), tuple(shut_out))
 
 
 def _behaviors(memory: Memory, found: Sequence[Candidate], wanted: Wanted, choices: list[Choice]) -> list[Behavior]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,16 +16,16 @@ State = Literal["live", "quarantined", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Sums over observations of one memory's effect, in nats per token."""
+class Sums:
+    """Over observations of an effect, in nats per token."""
 
     n: float = 0.0
     total: float = 0.0
     squares: float = 0.0
 
     @property
-    def lift(self) -> float:
-        """The mean; 0 where nothing was observed."""
+    def mean(self) -> float:
+        """0 where nothing was observed."""
         return self.total / self.n if self.n else 0.0
 
     @property
@@ -36,18 +36,56 @@ class Evidence:
         variance = max(0.0, self.squares - self.total**2 / self.n) / (self.n - 1)
         return math.sqrt(variance / self.n)
 
-    def plus(self, other: Evidence, weight: float = 1.0) -> Evidence:
+    def plus(self, other: Sums, weight: float = 1.0) -> Sums:
         """The sums of both, the other's weighted."""
         w = weight
-        return Evidence(self.n + w * other.n, self.total + w * other.total, self.squares + w * other.squares)
+        return Sums(self.n + w * other.n, self.total + w * other.total, self.squares + w * other.squares)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What reading one memory did to the teacher's belief in correct rollouts, and in wrong ones."""
+
+    right: Sums = Sums()
+    wrong: Sums = Sums()
+
+    @property
+    def lift(self) -> float:
+        """Effect on correct rollouts less that on wrong ones."""
+        return self.right.mean - self.wrong.mean
+
+    @property
+    def error(self) -> float:
+        """Its standard error; infinite below two observations of either."""
+        return math.hypot(self.right.error, self.wrong.error)
+
+    @property
+    def n(self) -> float:
+        """Observations of both kinds."""
+        return self.right.n + self.wrong.n
+
+    def plus(self, other: Evidence, weight: float = 1.0) -> Evidence:
+        """The sums of both, the other's weighted."""
+        return Evidence(self.right.plus(other.right, weight), self.wrong.plus(other.wrong, weight))
+
+    def numbers(self) -> tuple[float, ...]:
+        """Six, for the ledger; `of` is the inverse."""
+        return tuple(x for s in (self.right, self.wrong) for x in (s.n, s.total, s.squares))
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Evidence:
+        """ValueError for other than six numbers."""
+        if len(numbers) != 6:
+            raise ValueError(f"evidence of {len(numbers)} numbers, not 6")
+        return cls(Sums(*numbers[:3]), Sums(*numbers[3:]))
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One rollout as its teacher saw it."""
 
-    stratum: tuple[str, bool]
-    """Its problem, and whether it is correct: only within these are rollouts compared."""
+    problem: str
+    correct: bool
     gain: float
     """The teacher's log-probability of the rollout less the student's, nats per token."""
     shown: Mapping[str, float]
@@ -56,31 +94,34 @@ class Seen:
     """The same of those that the draw left out."""
 
 
-def observations(seen: Iterable[Seen]) -> dict[str, Evidence]:
+def observations(seen: Sequence[Seen]) -> dict[str, Evidence]:
     """Memory id -> evidence of one step, from which memories were left out at random in which rollouts.
 
-    A rollout counts +gain if correct and -gain if wrong, less its stratum's mean, so that rollouts that are easy to believe
-    in do not look like the work of who was read with them. With inclusion probability p, an observation is that times
-    (1/p if read, -1/(1-p) if left out): its expectation is the effect of reading (Horvitz and Thompson's estimator). The
-    mean of a stratum of k includes the rollout itself, which is corrected by k / (k - 1). Strata of one say nothing, and so
-    do memories with p of 0 or 1.
+    A rollout counts its gain less the mean gain of the rollouts like it, so that those that are easy to believe in do not
+    look like the work of who was read with them. Like it are those of its problem and correctness, if it is not the only
+    one, else all of its correctness; as the mean has the rollout itself among its k, the difference is multiplied by
+    k / (k - 1). With inclusion probability p, an observation is that times 1 / p if the memory was read and times
+    -1 / (1 - p) if it was left out: its expectation is the effect of reading (Horvitz and Thompson's estimator). Where no
+    other rollout is like it, and for p of 0 or 1, nothing is observed.
     """
-    strata: defaultdict[tuple[str, bool], list[Seen]] = defaultdict(list)
+    groups: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
     for each in seen:
-        strata[each.stratum].append(each)
-    found: dict[str, Evidence] = defaultdict(Evidence)
-    for (_, correct), rollouts in strata.items():
-        k = len(rollouts)
+        groups[each.problem, each.correct].append(each.gain)
+        groups[each.correct,].append(each.gain)
+    found: defaultdict[str, Evidence] = defaultdict(Evidence)
+    for each in seen:
+        like = groups[each.problem, each.correct]
+        like = like if len(like) > 1 else groups[each.correct,]
+        k = len(like)
         if k < 2:
             continue
-        mean = sum(r.gain for r in rollouts) / k
-        for r in rollouts:
-            signed = (r.gain - mean) * (1 if correct else -1) * k / (k - 1)
-            for names, sign in ((r.shown, 1), (r.hidden, -1)):
-                for name, p in names.items():
-                    if 0 < p < 1:
-                        value = sign * signed / (p if sign > 0 else 1 - p)
-                        found[name] = found[name].plus(Evidence(1, value, value * value))
+        centred = (each.gain - sum(like) / k) * k / (k - 1)
+        for names, sign in ((each.shown, 1), (each.hidden, -1)):
+            for name, p in names.items():
+                if 0 < p < 1:
+                    value = sign * centred / (p if sign > 0 else 1 - p)
+                    one = Sums(1, value, value * value)
+                    found[name] = found[name].plus(Evidence(one, Sums()) if each.correct else Evidence(Sums(), one))
     return dict(found)
 
 
@@ -98,7 +139,7 @@ class Standings:
         for step, record in records.items():
             weight = 0.5 ** ((self.now - step) / half_life)
             for name, sums in record.get("lift", {}).items():
-                self._evidence[name] = self.of(name).plus(Evidence(*sums), weight)
+                self._evidence[name] = self.of(name).plus(Evidence.of(sums), weight)
             for name, (state, why) in record.get("states", {}).items():
                 self._states[name] = (state, why, step)
             for name, count in record.get("uses", {}).items():

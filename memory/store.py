@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from pmd_agent.errors import MemoryStoreError
-from pmd_agent.memory.codec import E, Entry, key_of, once_each, tier_of
+from pmd_agent.memory.codec import E, Entry, key_of, once_each, tier_of, unescape
 from pmd_agent.memory.duplicates import Same, same_texts
 from pmd_agent.memory.eviction import Limits, evicted
 from pmd_agent.memory.reading import Options, Reads
 from pmd_agent.memory.server import open_on_server
+from pmd_agent.memory.standing import State
 from pmd_agent.memory.tables import open_folder, open_in_ram
 from pmd_agent.memory.turnover import live_behaviors, live_insights
+from pmd_agent.memory.verdicts import Rules, transitions
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
 if TYPE_CHECKING:
@@ -197,6 +199,21 @@ class Memory(Reads):
 
     def _same(self, texts: Sequence[str]) -> Same:
         return same_texts(texts, self._tables.embed, self.near)
+
+    def problems_of(self, entry: Insight | Behavior) -> set[str]:
+        """Ids of the problems that an entry is about; of a behavior, those of its sources that are stored."""
+        if isinstance(entry, Insight):
+            return {entry.problem_id}
+        rows = [self._tables.row(key_of("insight", source)) for source in entry.sources]
+        return {unescape(row.problem) for row in rows if row}
+
+    def judge(self, step: int, rules: Rules) -> dict[str, tuple[State, str]]:
+        """Quarantine, retire and readmit by what the ledger holds (verdicts.py); who changed. Noted as of `step`."""
+        live = [e for tier in TIERS[1:] for e in self.list(tier) if not isinstance(e, Experience)]
+        changed = transitions(self.standings(), {e.id: self.problems_of(e) for e in live}, rules)
+        if changed:
+            self.note(step, states={name: list(verdict) for name, verdict in changed.items()})
+        return changed
 
     def _problems_behind(self, insight_ids: Collection[str]) -> int | None:
         rows = [self._tables.row(key_of("insight", entry_id)) for entry_id in insight_ids]

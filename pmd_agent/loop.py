@@ -28,6 +28,7 @@ from pmd_agent.stages import (
     sync,
     tidy,
     verify,
+    weigh,
 )
 from pmd_agent.types import Rollout, Verdict
 
@@ -45,13 +46,14 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
         reflect(parts, m, problems_P, experiences_PG)  # DSPy, run by the policy
         generalise(parts, m)  # DSPy, every K steps
         tidy(parts, m)  # budgets and ages
-        contexts_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
-        taught = distil(parts, m, rollouts_PG, verdicts_PG, contexts_P)
+        recalled_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
+        teaching = distil(parts, m, rollouts_PG, verdicts_PG, recalled_P)
+        weigh(parts, m, rollouts_PG, verdicts_PG, teaching)  # did reading them help?
         sync(parts, m, run.path / "adapters")  # the next attempts are on-policy
         validate(parts, m)
         if not parts.recipe.memory.persist:
             parts.memory.rollback(step)  # transient: nothing outlives its step
-        commit(parts, m, run, rollouts_PG, verdicts_PG, taught)
+        commit(parts, m, run, rollouts_PG, verdicts_PG, teaching.read)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
 

@@ -16,7 +16,11 @@ def open_memory(recipe: Recipe, folder: Path, embedder: Embedder | None = None) 
     kept = recipe.memory
     embedder = embedder or build_embedder(kept.embedder)
     options = Options(
-        tiers=kept.tiers, lessons_per_problem=kept.lessons_kept, min_similarity=kept.min_similarity, near=kept.near
+        tiers=kept.tiers,
+        lessons_per_problem=kept.lessons_kept,
+        min_similarity=kept.min_similarity,
+        near=kept.near,
+        half_life=kept.lift.half_life,
     )
     if kept.server is None:
         return Memory.open(folder, embedder, **options)

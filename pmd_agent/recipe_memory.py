@@ -55,6 +55,25 @@ class Budget(Section):
     behavior: int | None = Field(None, ge=1)
 
 
+class Lift(Section):
+    """What reading a memory does to the teacher, measured by leaving it out at random, and what follows. docs/memory.md."""
+
+    leave_out: float = Field(0.0, ge=0, le=0.5)
+    """Probability with which a rollout's teacher reads without an insight or behavior. 0: nothing is measured."""
+    leave_out_tier: float = Field(0.0, ge=0, le=0.5)
+    """The same for a whole tier."""
+    harmful: float | None = Field(2.0, gt=0)
+    """Standard errors below zero from which a memory is quarantined. Empty: never."""
+    least: int = Field(16, ge=2)
+    """Observations below which nothing is concluded."""
+    readmit: float = Field(0.1, ge=0, le=0.5)
+    """Probability with which a quarantined memory is read all the same, so that it can return."""
+    half_life: float = Field(50.0, gt=0)
+    """Steps after which an observation counts half: the policy that reads has changed."""
+    absorbed: float | None = Field(None, gt=0, le=1)
+    """Share of a problem's rollouts that are correct from which its memories are retired. Empty: never."""
+
+
 class MemorySection(Section):
     """What is kept, and what the teacher reads of it."""
 
@@ -95,3 +114,4 @@ class MemorySection(Section):
     """Steps since a memory was written, or last said again, after which it is archived. Empty: never."""
     max_age_versions: int | None = Field(None, ge=1)
     """The same in versions of the policy."""
+    lift: Lift = Lift()

@@ -20,7 +20,8 @@ from pmd_agent.distillation.examples import choose_examples, control_contexts, t
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
 from pmd_agent.gauges import spent, writing
-from pmd_agent.memory import Embedder, Limits, Memory, Wanted, cluster_problems, with_old_ids
+from pmd_agent.lift import Draw, Teaching, draw
+from pmd_agent.memory import Embedder, Limits, Memory, Recalled, Rules, Wanted, cluster_problems, with_old_ids
 from pmd_agent.memory import recall as recall_contexts
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import Recipe
@@ -278,9 +279,9 @@ def tidy(parts: Parts, m: Metrics) -> None:
 @stage
 def recall(
     parts: Parts, m: Metrics, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
-) -> list[TeacherContext]:
+) -> list[Recalled]:
     """What the teacher reads beside each problem: its own experience and insights, behaviors by retrieval, siblings."""
-    return contexts_for(parts, problems_P, experiences_PG, m.step)
+    return recall_contexts(parts.memory, problems_P, experiences_PG, wanted(parts.recipe, m.step))
 
 
 @stage
@@ -289,40 +290,97 @@ def distil(
     m: Metrics,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
-    contexts_P: Sequence[TeacherContext],
-) -> dict[str, tuple[str, ...]]:
+    recalled_P: Sequence[Recalled],
+) -> Teaching:
     """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO).
 
-    Returns what taught: rollout id -> ids of the memories that its teacher read.
+    Returns what taught. Each rollout's teacher may leave out memories at random (`memory.lift`), to measure what they do.
     """
-    readings: dict[str, Reading] = {}
+    teaching = Teaching()
+    contexts_P = [each.context for each in recalled_P]
+    quarantined = {each.context.problem.id: each.quarantined for each in recalled_P}
 
-    def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
+    def prompt_within(context: TeacherContext, rollout: Rollout) -> tuple[Reading, list[int] | None]:
         room = parts.context - len(rollout.completion_ids)
         reading = _read_within(parts, context, rollout.id, room)
-        readings[rollout.id] = reading
         prompt = parts.policy.encode(reading.messages)
-        return prompt if len(prompt) <= room else None
+        return reading, prompt if len(prompt) <= room else None
+
+    def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
+        drawn = drawn_for(parts, m.step, context, quarantined[rollout.problem_id], rollout)
+        reading, prompt = prompt_within(drawn.context, rollout)
+        teaching.draws[rollout.id], teaching.read[rollout.id] = drawn, reading.read
+        return prompt
+
+    def control_prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
+        return prompt_within(context, rollout)[1]
 
     settings = parts.recipe.distill
     chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, contexts_P, prompt_of)
     m.values |= chosen.metrics()
-    taught = {rollout: reading.read for rollout, reading in readings.items()}
     if parts.trainer is None:
-        return taught
+        return teaching
     if spent([row.get("teacher_gain") for row in parts.history], settings.gain_patience):
         m.values["distillation_ended"] = 1.0
-        return taught
+        return teaching
     with parts.policy.resting():
         others = control_contexts(contexts_P) if _due(settings.controls_every, m.step) else {}
         if _due(settings.tier_gains_every, m.step):
             others |= tier_contexts(contexts_P, parts.recipe.memory.tiers)
         for name, others_P in others.items():
-            control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, others_P, prompt_of)
+            control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, others_P, control_prompt_of)
             if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
                 m.values[f"teacher_gain_{name}"] = gain
         m.values |= parts.trainer.step(chosen.examples)
-    return taught
+    teaching.gains = parts.trainer.gains
+    return teaching
+
+
+def drawn_for(
+    parts: Parts, step: int, context: TeacherContext, quarantined: Sequence[Behavior | Insight], rollout: Rollout
+) -> Draw:
+    """What is left of a context for one rollout's teacher; all of it where nothing is measured."""
+    settings = parts.recipe.memory.lift
+    if not (settings.leave_out or settings.leave_out_tier):
+        return Draw(context)
+    return draw(
+        context,
+        quarantined,
+        leave_out=settings.leave_out,
+        leave_out_tier=settings.leave_out_tier,
+        readmit=settings.readmit,
+        seed=f"{seed_for(parts.recipe, step, 5)} {rollout.id}",
+    )
+
+
+@stage
+def weigh(
+    parts: Parts,
+    m: Metrics,
+    rollouts_PG: Sequence[Sequence[Rollout]],
+    verdicts_PG: Sequence[Sequence[Verdict]],
+    teaching: Teaching,
+) -> None:
+    """How the memories fared in this step goes into the ledger; the harmful are quarantined, the absorbed retired."""
+    settings = parts.recipe.memory
+    if not settings.tiers or frozen(parts, m.step):
+        return
+    passed: dict[str, float] = {}
+    for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True):
+        if checked := [bool(v.correct) for v in verdicts_G if v.correct is not None]:
+            passed[rollouts_G[0].problem_id] = sum(checked) / len(checked)
+    found = teaching.observed(rollouts_PG, verdicts_PG)
+    lift = {name: e.numbers() for name, e in found.items()}
+    parts.memory.note(m.step, passed=passed, uses=teaching.uses(), **({"lift": lift} if lift else {}))
+    rules = Rules(settings.lift.harmful, settings.lift.least, settings.lift.absorbed)
+    parts.memory.judge(m.step, rules)
+    standings = parts.memory.standings()
+    for tier in settings.tiers:
+        if (evidence := standings.of(f"tier:{tier}")).n >= settings.lift.least:
+            m.values[f"lift_{tier}"] = evidence.lift
+    for state in ("quarantined", "retired"):
+        if count := len(standings.ids(state)):
+            m.values[state] = count
 
 
 @stage
@@ -374,9 +432,9 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
 
 
 def contexts_for(
-    parts: Parts, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]], step: int = 0
+    parts: Parts, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
 ) -> list[TeacherContext]:
-    found = recall_contexts(parts.memory, problems_P, experiences_PG, wanted(parts.recipe, step))
+    found = recall_contexts(parts.memory, problems_P, experiences_PG, wanted(parts.recipe))
     return [each.context for each in found]
 
 

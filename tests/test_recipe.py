@@ -21,7 +21,9 @@ from pmd_agent.recipe import (
 )
 from pmd_agent.recipe_problems import SciKnowEvalProblems, WorldProblems
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+RECIPES = sorted(
+    path for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml") if "\narms:" not in path.read_text()
+)
 
 
 @pytest.fixture

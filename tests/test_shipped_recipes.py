@@ -19,8 +19,9 @@ from pmd_agent.sweep import load_sweep, runs_of
 from pmd_agent.verifiers.build import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
-SWEEPS = [ROOT / "recipes" / "mechanism.yaml"]
-RECIPES = sorted({*(ROOT / "recipes").glob("*.yaml")} - {*SWEEPS})
+FILES = sorted((ROOT / "recipes").glob("*.yaml"))
+SWEEPS = [path for path in FILES if "\narms:" in path.read_text()]
+RECIPES = [path for path in FILES if path not in SWEEPS]
 OVERRIDE = re.compile(r"[a-z_]+(\.[a-z_]+)*=.*")
 
 

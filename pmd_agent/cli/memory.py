@@ -91,6 +91,30 @@ def search(
         console.info("nothing is like it")
 
 
+@app.command()
+def lift(
+    run: Run, limit: Annotated[int, typer.Option(min=1, help="So many of the worst and of the best.")] = 10
+) -> None:
+    """What reading each memory does to the teacher, as far as it was measured (memory.lift), the worst first."""
+    from pmd_agent.console import Console
+
+    console = Console()
+    with opened(run) as (_, memory):
+        standings = memory.standings()
+        rows = []
+        for name in standings.measured():
+            e, entry = standings.of(name), memory.get(name)
+            text = " ".join(entry.text.split())[:LINE] if entry else ""
+            numbers = (f"{e.lift:+.4f}", f"{e.error:.4f}", f"{e.right.mean:+.4f}", f"{e.right.error:.4f}", round(e.n))
+            rows.append((e.lift, (name, standings.state(name), *numbers, text)))
+        rows.sort(key=lambda row: row[0])
+        shown = [cells for _, cells in (rows if len(rows) <= 2 * limit else [*rows[:limit], *rows[-limit:]])]
+    if shown:
+        console.table(["id", "state", "lift", "±", "on correct", "±", "n", "text"], shown)
+    else:
+        console.info("no lift was measured: memory.lift.leave_out is 0, or no step has ended yet")
+
+
 @contextmanager
 def opened(run: str) -> Iterator[tuple[RunDir, Memory]]:
     """A run and its memory. Raises RunError where it has none, MemoryStoreError where the run is still going."""
@@ -155,6 +179,7 @@ def _standing(memory: Memory, entry: Entry) -> dict[str, object]:
     evidence = standings.of(entry.id)
     if evidence.n >= 2:
         facts["lift"] = f"{evidence.lift:+.4f} ± {evidence.error:.4f} nats per token"
+        facts["on correct rollouts"] = f"{evidence.right.mean:+.4f} ± {evidence.right.error:.4f}"
     if why := standings.why(entry.id):
         facts[standings.state(entry.id)] = why
     return facts

@@ -112,4 +112,5 @@ def _example(
         correct=correct,
         weight=weight,
         advantage=advantage,
+        id=rollout.id,
     )

@@ -76,6 +76,14 @@ class Team:
         dist.all_reduce(total, group=self._talk)
         return total.tolist()
 
+    def merge(self, values: dict[str, float]) -> dict[str, float]:
+        """All processes' entries in one."""
+        if self.size == 1:
+            return values
+        boxes: list[dict[str, float]] = [{} for _ in range(self.size)]
+        dist.all_gather_object(boxes, values, group=self._talk)
+        return {name: value for box in boxes for name, value in box.items()}
+
     # ---- weights
 
     def shard(self, base: Any, device: torch.device) -> None:

@@ -16,6 +16,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
+        self.gains: dict[str, float] = {}
+        """Rollout id -> the teacher's mean gain over its tokens."""
         self._gain = {True: [0.0, 0.0], False: [0.0, 0.0]}
 
     def add(self, tokens: Tokens, judged: Judged) -> None:
@@ -30,7 +32,8 @@ class Tally:
         """`gain_N`: the teacher's log-probability less the student's, at the written tokens of the batch."""
         for e, gain in zip(batch, gain_N.split([sum(e.written) for e in batch]), strict=True):
             if len(gain):
-                self._gain[e.correct][0] += float(gain.mean())
+                self.gains[e.id] = float(gain.mean())
+                self._gain[e.correct][0] += self.gains[e.id]
                 self._gain[e.correct][1] += 1
 
     def over(self, team: Team) -> Tally:
@@ -41,6 +44,7 @@ class Tally:
         for name, value in zip(names, values, strict=False):
             setattr(whole, name, value)
         whole._gain = {True: values[-4:-2], False: values[-2:]}
+        whole.gains = team.merge(self.gains)
         return whole
 
     @property

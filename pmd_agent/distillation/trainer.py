@@ -49,6 +49,8 @@ class Trainer:
         """`device`: where a model is to be that does not fit there before it is sharded; by default, where it is."""
         self.model, self.settings, self.seed, self.team = model, settings, seed, team or Team()
         self.steps = 0
+        self.gains: dict[str, float] = {}
+        """Rollout id -> how much more its teacher believed in it than the student, in the last step; nats per token."""
         self.total_steps: int | None = None
         """The run's length, which a falling learning rate follows."""
         self._unlearnt = frozenset(special_ids) if settings.mask_special else frozenset()
@@ -68,6 +70,7 @@ class Trainer:
         An update's loss is the mean over its tokens: sum of weight x loss / sum of weights.
         """
         settings = self.settings
+        self.gains = {}
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
@@ -93,7 +96,9 @@ class Trainer:
         if settings.teacher.type == "ema":
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
-        return tally.over(self.team).metrics() | {"grad_norm": sum(norms) / len(norms), "lr": lr}
+        tally = tally.over(self.team)
+        self.gains = tally.gains
+        return tally.metrics() | {"grad_norm": sum(norms) / len(norms), "lr": lr}
 
     def learn(self, examples: Sequence[Example], total_steps: int | None) -> None:
         """A step of a run of this length, as rank 0 tells it."""

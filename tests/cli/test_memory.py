@@ -111,6 +111,20 @@ def test_taught_leads_back_from_a_rollout(run: Path, pmd: Pmd) -> None:
     assert "has no rollout 3/p1/1" in done.stderr and "Did you mean 3/p1/0" in done.stderr
 
 
+def test_lift(run: Path, pmd: Pmd) -> None:
+    assert "no lift was measured" in pmd("memory", "lift", "one").stdout
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.note(9, lift={"9/b0": [4, -2.0, 1.5, 4, 0.4, 0.1], "tier:behavior": [4, 2.0, 1.5, 4, 0.4, 0.1]})
+        memory.note(9, states={"9/b0": ["quarantined", "harmful"]})
+    lines = pmd("memory", "lift", "one").stdout.splitlines()
+    assert lines[1].split()[:3] == ["9/b0", "quarantined", "-0.6000"] and "Check ring" in lines[1]
+    assert lines[2].split()[:3] == ["tier:behavior", "live", "+0.4000"]
+    text = pmd("memory", "show", "one", "9/b0").stdout
+    assert (
+        "lift -0.6000 ±" in text and "on correct rollouts -0.5000 ±" in text and "quarantined harmful (step 9)" in text
+    )
+
+
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_export_import_export(run: Path, pmd: Pmd, tmp_path: Path, form: str) -> None:
     fresh = RunDir.create(Recipe(name="fresh", runs=tmp_path / "runs")).path

@@ -27,8 +27,10 @@ def full(memory: Memory, make: SimpleNamespace) -> Memory:
     memory.rewrite_insights("h", [make.insight("7/h/strategy-0", text=HOSTILE[1], sources=[e.id for e in attempts])])
     memory.rewrite_insights("h", [make.insight("8/h/strategy-0", text="other", sources=("7/h/0",))])
     memory.replace_behaviors([make.behavior("8/behavior_h", sources=("7/h/strategy-0",))], 8)
-    memory.note(5, lift={"7/h/0": [2, 0.5, 0.25]}, uses={"7/h/0": 3})
-    memory.note(8, lift={"7/h/0": [1, 0.5, 0.25]}, uses={"7/h/0": 1}, states={"8/behavior_h": ["quarantined", "harm"]})
+    memory.note(5, lift={"7/h/0": [2, 0.5, 0.25, 0, 0, 0]}, uses={"7/h/0": 3})
+    memory.note(
+        8, lift={"7/h/0": [0, 0, 0, 1, 0.5, 0.25]}, uses={"7/h/0": 1}, states={"8/behavior_h": ["quarantined", "harm"]}
+    )
     return memory
 
 
