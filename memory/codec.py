@@ -44,14 +44,19 @@ def unescape(text: str) -> str:
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
 
 
-def readable(text: str) -> str:
-    """Valid UTF-8 without NUL, not reversible: for documents and for embedders."""
-    return text.replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
-
-
 def key_of(tier: Tier, entry_id: str) -> str:
     """The id of a row in Chroma: with the tier, because the archive holds entries of all tiers."""
     return f"{tier}:{escape(entry_id)}"
+
+
+def version_key(key: str, step: int) -> str:
+    """The id under which the archive holds what `step` wrote of an entry that a later step wrote anew."""
+    return f"{key}{_DLE}@{step}"  # no escape begins like this
+
+
+def live_key(key: str) -> str:
+    """The inverse of `version_key`; any other key is itself."""
+    return key.partition(f"{_DLE}@")[0]
 
 
 def tier_of(entry: Entry) -> Tier:

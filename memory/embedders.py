@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from pmd_agent.memory.codec import readable
+from pmd_agent.text import readable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -68,6 +68,22 @@ def _release_in_child() -> None:
 os.register_at_fork(after_in_child=_release_in_child)
 
 
+def check_claim(where: str, noted: dict[str, Any], embedder: Embedder) -> None:
+    """Whether what `noted` says of a store (schema, embedder) is what opens it. Raises MemoryStoreError."""
+    mine = {"identity": embedder.identity, "dimension": embedder.dimension}
+    schema, theirs = int(noted["schema"]), noted["embedder"]
+    if schema != SCHEMA:
+        raise MemoryStoreError(
+            f"{where} was written with memory schema {schema}; this release reads schema {SCHEMA}.",
+            "Open it with the release of pmd-agent that wrote it, or open an empty folder.",
+        )
+    if theirs != mine:
+        raise MemoryStoreError(
+            f"{where} holds vectors of the embedder {theirs}, and was opened with {mine}.",
+            "Open it with the embedder that wrote it, or open an empty folder: their vectors cannot be compared.",
+        )
+
+
 def claim_for_embedder(folder: Path, embedder: Embedder) -> None:
     """Note whose vectors the folder holds, or check the note. Raises MemoryStoreError where they are another's."""
     note = folder / "memory.json"
@@ -81,22 +97,11 @@ def claim_for_embedder(folder: Path, embedder: Embedder) -> None:
         _write_atomically(note, {"schema": SCHEMA, "embedder": mine})
         return
     try:
-        noted = json.loads(note.read_text("utf-8"))
-        schema, theirs = int(noted["schema"]), noted["embedder"]
+        check_claim(str(folder), json.loads(note.read_text("utf-8")), embedder)
     except (ValueError, KeyError, TypeError) as error:
         raise MemoryStoreError(
             f"{note} is damaged: {error}.", "Restore it from a copy of the folder, or open an empty folder."
         ) from error
-    if schema != SCHEMA:
-        raise MemoryStoreError(
-            f"{folder} was written with memory schema {schema}; this release reads schema {SCHEMA}.",
-            "Open it with the release of pmd-agent that wrote it, or open an empty folder.",
-        )
-    if theirs != mine:
-        raise MemoryStoreError(
-            f"{folder} holds vectors of the embedder {theirs}, and was opened with {mine}.",
-            "Open it with the embedder that wrote it, or open an empty folder: their vectors cannot be compared.",
-        )
 
 
 def _write_atomically(path: Path, content: dict[str, Any]) -> None:

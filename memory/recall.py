@@ -1,59 +1,192 @@
-"""Memory -> what the teacher reads beside each problem."""
+"""Memory -> what the teacher reads beside each problem, and why."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
-from pmd_agent.types import Experience, Problem, TeacherContext
+from pmd_agent.memory.codec import Entry, tier_of
+from pmd_agent.memory.diversity import diverse
+from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext, Tier
 
 if TYPE_CHECKING:
+    from pmd_agent.memory.reading import Candidate
     from pmd_agent.memory.store import Memory
+
+Mode = Literal["relevant", "random", "shuffled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What became of one memory that could have been recalled."""
+
+    id: str
+    tier: Tier
+    chosen: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What one problem's teacher may read; the renderer drops what does not fit its budget."""
+
+    context: TeacherContext
+    choices: tuple[Choice, ...]
+    """Of all tiers, those chosen and those considered."""
+    quarantined: tuple[Behavior | Insight, ...] = ()
+    """Those that would be in the context if they were not quarantined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How much of what."""
+
+    behaviors: int = 3
+    strategies: int = 4
+    lessons: int = 4
+    demonstrations: bool = True
+    remembered: int = 4
+    """Correct attempts of earlier steps."""
+    siblings: bool = True
+    """Whether this batch's own attempts and feedback are in the context."""
+    diversity: float = 0.0
+    """0: the nearest behaviors; towards 1, such as differ from each other."""
+    mode: Mode = "relevant"
+    """random: any memories of each tier in place of those that fit; shuffled: those of the next problem in the batch. Both
+    are controls, and leave what the batch itself gives."""
+    seed: int = 0
+    """Of mode random."""
 
 
 def recall(
     memory: Memory,
     problems_P: Sequence[Problem],
     siblings_PG: Sequence[Sequence[Experience]],
-    *,
-    behaviors: int = 3,
-    strategies: int = 4,
-    lessons: int = 4,
-    demonstrations: bool = True,
-    remembered: int = 4,
-    use_siblings: bool = True,
-) -> list[TeacherContext]:
-    """One context a problem, in the order of `problems_P`. Reads the memory, changes nothing.
+    wanted: Wanted | None = None,
+) -> list[Recalled]:
+    """One for each problem, in the order of `problems_P`. Reads the memory, changes nothing.
 
     Behaviors by dense retrieval with the problem's prompt (one query for all problems); strategies and lessons of the
     problem itself, newest first; demonstrations: correct attempts of this batch (`siblings_PG`, higher reward first),
-    then up to `remembered` correct ones of earlier steps, newest first. Feedback is that on this batch's failures.
-    Without `use_siblings`, nothing of this batch is in the context, though the memory already holds it.
+    then correct ones of earlier steps, newest first. Feedback is that on this batch's failures. What is quarantined or
+    retired is passed over. Without `siblings`, nothing of this batch is in the context, though memory already holds it.
     """
-    nearest_P = memory.nearest_behaviors_P([problem.prompt for problem in problems_P], behaviors)
-    contexts_P = []
-    for problem, near, siblings_G in zip(problems_P, nearest_P, siblings_PG, strict=True):
-        batch_G = siblings_G if use_siblings else ()
-        contexts_P.append(
-            TeacherContext(
-                problem=problem,
-                behaviors=tuple(behavior for behavior, _ in near),
-                strategies=tuple(memory.insights(problem.id, kind="strategy", limit=strategies)),
-                lessons=tuple(memory.insights(problem.id, kind="lesson", limit=lessons)),
-                demonstrations=(
-                    _demonstrations(memory, problem, siblings_G, batch_G, remembered) if demonstrations else ()
-                ),
-                feedback={e.id: e.feedback for e in batch_G if not e.correct and e.feedback},
-            )
-        )
-    return contexts_P
+    wanted = wanted or Wanted()
+    memory.refresh()
+    asked_P = [*problems_P[1:], *problems_P[:1]] if wanted.mode == "shuffled" else list(problems_P)
+    if wanted.mode == "random":
+        drawn = [_drawn(memory, problem, wanted) for problem in problems_P]
+    else:
+        away = memory.standings().not_live()
+        # As many more as cannot be read, so that those do not take the places of others.
+        pool = wanted.behaviors * (4 if wanted.diversity else 1) + (8 if wanted.behaviors else 0) + len(away)
+        found_P = memory.candidates_P([p.prompt for p in asked_P], pool if wanted.behaviors else 0)
+        spare = len(away) + max(map(len, siblings_PG), default=0)
+        drawn = [_fitting(memory, p, found, wanted, spare) for p, found in zip(asked_P, found_P, strict=True)]
+    return [
+        _with_batch(problem, mine, siblings_G, wanted)
+        for problem, mine, siblings_G in zip(problems_P, drawn, siblings_PG, strict=True)
+    ]
 
 
-def _demonstrations(
-    memory: Memory, problem: Problem, siblings_G: Sequence[Experience], batch_G: Sequence[Experience], remembered: int
-) -> tuple[Experience, ...]:
-    fresh = sorted((e for e in batch_G if e.correct), key=lambda e: -e.reward)
-    earlier = memory.experiences(
-        problem.id, correct=True, limit=remembered, without={sibling.id for sibling in siblings_G}
+def _with_batch(problem: Problem, mine: Recalled, siblings_G: Sequence[Experience], wanted: Wanted) -> Recalled:
+    """Joins what memory gives and what the batch gives."""
+    batch_G = siblings_G if wanted.siblings else ()
+    fresh = sorted((e for e in batch_G if e.correct), key=lambda e: -e.reward) if wanted.demonstrations else []
+    # Memory holds the batch already: as siblings they are shown, or not at all.
+    siblings = {e.id for e in siblings_G}
+    earlier = [e for e in mine.context.demonstrations if e.id not in siblings][: wanted.remembered]
+    kept = {e.id for e in earlier}
+    choices = [Choice(e.id, "experience", True, "a correct attempt of this batch") for e in fresh]
+    choices += [c for c in mine.choices if c.tier != "experience" or c.id in kept]
+    context = replace(
+        mine.context,
+        problem=problem,
+        demonstrations=(*fresh, *earlier),
+        feedback={e.id: e.feedback for e in batch_G if not e.correct and e.feedback},
     )
-    return (*fresh, *earlier)
+    return Recalled(context, tuple(choices), mine.quarantined)
+
+
+def _fitting(memory: Memory, problem: Problem, found: Sequence[Candidate], wanted: Wanted, spare: int) -> Recalled:
+    """A problem's own memories, and the behaviors that are like it.
+
+    `spare`: how many of the newest attempts may be such as are not read, or are the batch's own.
+    """
+    choices: list[Choice] = []
+    behaviors = _behaviors(memory, found, wanted, choices)
+    strategies = _insights(memory, problem, "strategy", wanted.strategies, choices)
+    lessons = _insights(memory, problem, "lesson", wanted.lessons, choices)
+    earlier: list[Experience] = []
+    if wanted.demonstrations and wanted.remembered:
+        for attempt in memory.experiences(problem.id, correct=True, limit=wanted.remembered + spare):
+            if _can_be_read(memory, attempt, choices):
+                earlier.append(attempt)
+                choices.append(Choice(attempt.id, "experience", True, f"a correct attempt of step {attempt.step}"))
+    away = memory.standings().ids("quarantined")
+    shut_out: list[Behavior | Insight] = [*[c.entry for c in found if c.entry.id in away][: wanted.behaviors]]
+    for kind, limit in (("strategy", wanted.strategies), ("lesson", wanted.lessons)):
+        shut_out += [i for i in memory.insights(problem.id) if i.kind == kind and i.id in away][:limit]
+    context = TeacherContext(problem, tuple(behaviors), tuple(strategies), tuple(lessons), tuple(earlier))
+    return Recalled(context, tuple(choices), tuple(shut_out))
+
+
+def _behaviors(memory: Memory, found: Sequence[Candidate], wanted: Wanted, choices: list[Choice]) -> list[Behavior]:
+    live = [c for c in found if _can_be_read(memory, c.entry, choices)]
+    chosen = diverse(live, wanted.behaviors, wanted.diversity)
+    names = {c.entry.id for c in chosen}
+    for place, each in enumerate(chosen, 1):
+        why = f"like the problem ({each.similarity:.2f}), number {place} of {len(live)}"
+        choices.append(Choice(each.entry.id, "behavior", True, why))
+    least = min((c.similarity for c in chosen), default=0.0)
+    for each in live:
+        if each.entry.id not in names:
+            like = max(((float(each.embedding @ c.embedding), c.entry.name) for c in chosen), default=(0.0, ""))
+            beyond = f"beyond memory.behaviors={wanted.behaviors}"
+            why = f"much like {like[1]} ({like[0]:.2f}), which is read" if each.similarity > least else beyond
+            choices.append(
+                Choice(each.entry.id, "behavior", False, f"like the problem ({each.similarity:.2f}), but {why}")
+            )
+    return [c.entry for c in chosen]
+
+
+def _insights(
+    memory: Memory, problem: Problem, kind: Literal["strategy", "lesson"], limit: int, choices: list[Choice]
+) -> list[Insight]:
+    live = [i for i in memory.insights(problem.id, kind=kind) if _can_be_read(memory, i, choices)]
+    for place, insight in enumerate(live):
+        why = f"of this very problem, step {insight.step}, said {insight.support} times"
+        if place >= limit:
+            why += f", but newer ones fill the limit of {limit}"
+        choices.append(Choice(insight.id, "insight", place < limit, why))
+    return live[:limit]
+
+
+def _can_be_read(memory: Memory, entry: Entry, choices: list[Choice]) -> bool:
+    standings = memory.standings()
+    state = standings.state(entry.id)
+    if state != "live":
+        choices.append(Choice(entry.id, tier_of(entry), False, f"{state}: {standings.why(entry.id)}"))
+    return state == "live"
+
+
+def _drawn(memory: Memory, problem: Problem, wanted: Wanted) -> Recalled:
+    """As many of each tier as would fit, drawn among all live ones, whatever they are about."""
+    rng = random.Random(f"{wanted.seed} {problem.id}")
+    away = memory.standings().not_live()
+
+    def some(entries: Sequence[Entry], count: int) -> list[Entry]:
+        live = sorted((e for e in entries if e.id not in away), key=lambda e: e.id)
+        return rng.sample(live, min(count, len(live)))
+
+    insights = memory.list("insight")
+    behaviors = some(memory.behaviors(), wanted.behaviors)
+    strategies = some([i for i in insights if isinstance(i, Insight) and i.kind == "strategy"], wanted.strategies)
+    lessons = some([i for i in insights if isinstance(i, Insight) and i.kind == "lesson"], wanted.lessons)
+    remembered = wanted.remembered if wanted.demonstrations else 0
+    earlier = some([e for e in memory.list("experience") if isinstance(e, Experience) and e.correct], remembered)
+    entries = [*behaviors, *strategies, *lessons, *earlier]
+    context = TeacherContext(problem, *(tuple(each) for each in (behaviors, strategies, lessons, earlier)))  # type: ignore[arg-type]
+    return Recalled(context, tuple(Choice(e.id, tier_of(e), True, "drawn at random") for e in entries))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pmd_agent.memory.codec import Entry, Metadata, decode, natural
+from pmd_agent.memory.codec import Entry, Metadata, decode, live_key, natural, version_key
 from pmd_agent.types import Tier
 
 if TYPE_CHECKING:
@@ -41,10 +41,14 @@ class Record:
         """The same, as the archive holds it."""
         return Record(self.key, {**self.metadata, "retired_at": step}, self.document, self.embedding)
 
+    def superseded(self, step: int) -> Record:
+        """The same, as the archive holds it while `step` has written the entry anew."""
+        return replace(self.retired(step), key=version_key(self.key, self.metadata["step"]))
+
     def revived(self) -> Record:
         """The same, as it was when it was live."""
         alive = {name: value for name, value in self.metadata.items() if name != "retired_at"}
-        return Record(self.key, alive, self.document, self.embedding)
+        return Record(live_key(self.key), alive, self.document, self.embedding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,17 @@ class Row:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A row that a query found."""
+
+    key: str
+    similarity: float
+    """Cosine."""
+    embedding: NDArray[np.float32]
+    """(dimension,)"""
+
+
 class Table:
     """One collection with cosine space. Not safe for several threads."""
 
@@ -80,8 +95,18 @@ class Table:
         self.rows: dict[str, Row] = {}
         """Key -> row."""
         self._keys_of: defaultdict[str, set[str]] = defaultdict(set)
-        for keys in _batches(collection.get(include=[])["ids"]):
-            found = collection.get(ids=keys, include=["metadatas"])
+        self._read_index()
+
+    def refresh(self) -> None:
+        """Take in what other processes have written to the same collection since."""
+        if self._collection.count() != len(self.rows):
+            self.rows.clear()
+            self._keys_of.clear()
+            self._read_index()
+
+    def _read_index(self) -> None:
+        for keys in _batches(self._collection.get(include=[])["ids"]):
+            found = self._collection.get(ids=keys, include=["metadatas"])
             self._note(found["ids"], found["metadatas"] or [])
 
     def newest_first(self, keys: Iterable[str]) -> list[str]:
@@ -130,19 +155,25 @@ class Table:
                 entries[key] = decode(metadata["tier"], metadata["entry"])
         return entries
 
-    def nearest(self, embeddings_N: NDArray[np.float32], k: int) -> list[list[tuple[str, float]]]:
-        """For each (N, dimension) vector up to k (key, cosine similarity), best first; equals by age, then by key."""
+    def nearest(self, embeddings_N: NDArray[np.float32], k: int) -> list[list[Near]]:
+        """For each (N, dimension) vector up to k rows, best first; equals by age, then by key."""
         if not self.rows or k < 1 or not len(embeddings_N):
             return [[] for _ in embeddings_N]
         # More than k are asked for, so that an approximate index and ties at the edge do not decide who is in.
-        found = self._collection.query(
-            query_embeddings=embeddings_N, n_results=min(len(self.rows), 2 * k + 20), include=["distances"]
+        found = cast(
+            Any,
+            self._collection.query(
+                query_embeddings=embeddings_N,
+                n_results=min(len(self.rows), 2 * k + 20),
+                include=["distances", "embeddings"],
+            ),
         )
         ranked_N = []
-        for keys, distances in zip(found["ids"], found["distances"] or [], strict=True):
-            place = {key: i for i, key in enumerate(self.newest_first(keys))}
-            near = [(key, 1.0 - distance) for key, distance in zip(keys, distances, strict=True)]
-            ranked_N.append(sorted(near, key=lambda pair: (-round(pair[1], 5), place[pair[0]]))[:k])
+        for keys, distances, vectors in zip(found["ids"], found["distances"], found["embeddings"], strict=True):
+            rows = zip(keys, distances, vectors, strict=True)
+            near = [Near(key, 1.0 - distance, vector) for key, distance, vector in rows if key in self.rows]
+            place = {key: i for i, key in enumerate(self.newest_first(each.key for each in near))}
+            ranked_N.append(sorted(near, key=lambda each: (-round(each.similarity, 5), place[each.key]))[:k])
         return ranked_N
 
     def _note(self, keys: Iterable[str], metadatas: Iterable[Any]) -> None:
@@ -153,10 +184,15 @@ class Table:
             self._keys_of[row.problem].add(key)
 
 
-def open_table(client: Client, name: str) -> Table:
+def open_collection(client: Client, name: str) -> Collection:
     """The collection of that name, made where it is not there."""
     # Without embedding_function=None, Chroma sets up its default one, which wants to download a model.
-    return Table(client.get_or_create_collection(name, embedding_function=None, configuration=cast(Any, _SPACE)))
+    return client.get_or_create_collection(name, embedding_function=None, configuration=cast(Any, _SPACE))
+
+
+def open_table(client: Client, name: str) -> Table:
+    """The collection of that name with its index."""
+    return Table(open_collection(client, name))
 
 
 def open_client(path: Path | None) -> Client:

@@ -7,25 +7,31 @@ sides is settled at the next open in favour of the archive, and by `rollback` in
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmd_agent.errors import MemoryStoreError
-from pmd_agent.memory.codec import Entry, key_of, metadata_of, readable, tier_of
+from pmd_agent.memory.codec import Entry, key_of, metadata_of, tier_of, version_key
 from pmd_agent.memory.folder import FolderLock, claim_for_embedder
-from pmd_agent.memory.table import Record, Row, Table, open_client, open_table
+from pmd_agent.memory.ledger import Ledger
+from pmd_agent.memory.table import Near, Record, Row, Table, open_client, open_collection, open_table
+from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Experience, Tier
 
 if TYPE_CHECKING:
+    import numpy as np
     from chromadb.api.client import Client
+    from numpy.typing import NDArray
 
     from pmd_agent.memory.embedders import Embedder
 
 _EMBEDDED_CHARS = 2_000
 """As much of a row's text is embedded: long attempts are looked up by problem, and n-grams of 30 kB are not free."""
+
+_REMEMBERED_VECTORS = 4_096
 
 
 class Tables:
@@ -35,9 +41,31 @@ class Tables:
         """`prefix` leads the names of the collections."""
         self.live: dict[Tier, Table] = {tier: open_table(client, prefix + tier) for tier in TIERS}
         self.archive = open_table(client, f"{prefix}archive")
+        self.ledger = Ledger(open_collection(client, f"{prefix}ledger"))
         self._embedder = embedder
+        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        archived = self.archive.rows
         for table in self.live.values():
-            table.delete([key for key in table.rows if key in self.archive.rows])
+            rows = table.rows.items()
+            table.delete([k for k, row in rows if k in archived or version_key(k, row.step) in archived])
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N, dimension): what the embedder says; what it said lately is not asked again."""
+        import numpy as np
+
+        texts = [readable(text[:_EMBEDDED_CHARS]) for text in texts]
+        asked = [text for text in dict.fromkeys(texts) if text not in self._vectors]
+        if asked:
+            self._vectors.update(zip(asked, self._embedder.embed(asked), strict=True))
+        found = [self._vectors[text] for text in texts]
+        while len(self._vectors) > _REMEMBERED_VECTORS:
+            self._vectors.popitem(last=False)
+        return np.stack(found) if found else np.zeros((0, self._embedder.dimension), dtype=np.float32)
+
+    def refresh(self) -> None:
+        """Take in what other processes have written: for a store on a server."""
+        for table in (*self.live.values(), self.archive):
+            table.refresh()
 
     def row(self, key: str) -> Row | None:
         """The index's row, live or archived."""
@@ -55,23 +83,21 @@ class Tables:
             found |= table.entries(keys)
         return found
 
-    def nearest(self, tier: Tier, texts_N: Sequence[str], k: int, *, least: float) -> list[list[tuple[Entry, float]]]:
+    def nearest(self, tier: Tier, texts_N: Sequence[str], k: int, *, least: float) -> list[list[tuple[Entry, Near]]]:
         """For each text up to `k` live entries with cosine similarity > 0 and >= `least`, best first."""
         table = self.live[tier]
         if k < 1 or not texts_N or not table.rows:
             return [[] for _ in texts_N]
-        vectors_N = self._embedder.embed([readable(text) for text in texts_N])
-        hits_N = [
-            [(key, near) for key, near in hits if near > 0 and near >= least] for hits in table.nearest(vectors_N, k)
-        ]
-        found = table.entries({key for hits in hits_N for key, _ in hits})
-        return [[(found[key], near) for key, near in hits] for hits in hits_N]
+        near_N = table.nearest(self.embed(texts_N), k)
+        hits_N = [[hit for hit in hits if hit.similarity > 0 and hit.similarity >= least] for hits in near_N]
+        found = table.entries({hit.key for hits in hits_N for hit in hits})
+        return [[(found[hit.key], hit) for hit in hits] for hits in hits_N]
 
     def records(self, entries: Sequence[Entry], *, step: int | None = None) -> list[Record]:
         """Rows to write. `step` is the step that writes them, where it is not the entries' own."""
         if not entries:
             return []
-        vectors = self._embedder.embed([readable(entry.text[:_EMBEDDED_CHARS]) for entry in entries])
+        vectors = self.embed([entry.text for entry in entries])
         records = []
         for i, (entry, vector) in enumerate(zip(entries, vectors, strict=True)):
             key = key_of(tier_of(entry), entry.id)
@@ -85,12 +111,16 @@ class Tables:
     def turn_over(
         self, tier: Tier, new: Sequence[Record], old: Collection[str], live: Collection[str], *, step: int
     ) -> None:
-        """Write `new`. Of these and of the live keys `old`, those in `live` stay, and `step` retires the others."""
+        """Write `new`. Of these and of the live keys `old`, those in `live` stay, and `step` retires the others.
+
+        What `new` writes over, if another step wrote it, is archived as that step left it.
+        """
         table = self.live[tier]
         leaving = table.records(key for key in old if key not in live)
         surplus = [record for record in new if record.key not in live]
-        self.archive.upsert([record.retired(step) for record in (*leaving, *surplus)])
         staying = [record for record in new if record.key in live]
+        over = table.records(r.key for r in staying if r.key in table.rows and table.rows[r.key].step != step)
+        self.archive.upsert([*(r.retired(step) for r in (*leaving, *surplus)), *(r.superseded(step) for r in over)])
         table.upsert(staying)
         table.delete([record.key for record in (*leaving, *surplus)])
         self.archive.delete([record.key for record in staying])
@@ -99,9 +129,9 @@ class Tables:
         """From the archive back to live, as it was."""
         records_of: defaultdict[Tier, list[Record]] = defaultdict(list)
         for record in self.archive.records(keys):
-            records_of[record.metadata["tier"]].append(record.revived())
+            records_of[record.metadata["tier"]].append(record)
         for tier, records in records_of.items():
-            self.live[tier].upsert(records)
+            self.live[tier].upsert([record.revived() for record in records])
             self.archive.delete([record.key for record in records])
 
     def rollback(self, next_step: int) -> None:
@@ -111,6 +141,7 @@ class Tables:
         undone = {key: row for key, row in self.archive.rows.items() if (row.retired_at or 0) >= next_step}
         self.archive.delete([key for key, row in undone.items() if row.step >= next_step])
         self.revive([key for key, row in undone.items() if row.step < next_step])
+        self.ledger.rollback(next_step)
 
 
 def open_folder(path: Path, embedder: Embedder) -> tuple[Tables, ExitStack]:
@@ -141,6 +172,6 @@ def open_in_ram(embedder: Embedder) -> tuple[Tables, ExitStack]:
     # All ephemeral clients of a process share one database.
     prefix = f"{uuid.uuid4().hex}-"
     tables = Tables(client, embedder, prefix)
-    for name in (*TIERS, "archive"):
+    for name in (*TIERS, "archive", "ledger"):
         opened.callback(client.delete_collection, prefix + name)
     return tables, opened

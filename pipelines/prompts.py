@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pmd_agent.text import neutralise, strip_thinking
+from pmd_agent.text import cut, neutralise, strip_thinking
 from pmd_agent.types import Experience, Insight
 
 
@@ -55,8 +55,4 @@ def render_insights(insights: Sequence[Insight], limit: int) -> tuple[str, list[
 
 def trim(text: str, limit: int) -> str:
     """Hidden reasoning and turn markers off, then head and tail kept: the end of an attempt holds its answer."""
-    text = neutralise(strip_thinking(text))
-    if len(text) <= limit:
-        return text
-    head = limit * 2 // 3
-    return f"{text[:head]} […] {text[-(limit - head) :]}"
+    return cut(neutralise(strip_thinking(text)), limit)

@@ -20,6 +20,7 @@ from dspy.utils.exceptions import AdapterParseError, LMError
 from pmd_agent.errors import PipelineError, PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.outside import OutsideLM
+from pmd_agent.pipelines.provenance import program_of
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
 # A changing policy must not be answered from its past.
@@ -40,8 +41,13 @@ def reflect_all(
     policy_version: int,
     max_insights: int,
     insight_chars: int,
+    prefix: str = "",
 ) -> tuple[list[list[Insight]], dict[str, int]]:
-    """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none."""
+    """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none.
+
+    `prefix` leads their ids.
+    """
+    program = program_of(reflector, lm.model)
     jobs = [
         (i, problem, group) for i, (problem, group) in enumerate(zip(problems_P, experiences_PG, strict=True)) if group
     ]
@@ -64,7 +70,7 @@ def reflect_all(
             counts["dropped"] += dropped
             insights_P[i] += [
                 Insight(
-                    id=f"{step}/{problem.id}/{kind}/{number}",
+                    id=f"{prefix}{step}/{problem.id}/{kind}/{number}",
                     problem_id=problem.id,
                     kind=kind,
                     text=text,
@@ -72,6 +78,7 @@ def reflect_all(
                     sources=tuple(e.id for e in group),
                     step=step,
                     policy_version=policy_version,
+                    program=program,
                 )
                 for number, text in enumerate(texts)
             ]
@@ -88,12 +95,14 @@ def generalise_all(
     max_behaviors: int,
     behavior_chars: int,
     supports: Callable[[str, Sequence[Insight]], Sequence[Insight]],
+    prefix: str = "",
 ) -> tuple[list[Behavior], dict[str, int]]:
     """Behaviors of all clusters, one of each name, and counts as in `reflect_all`.
 
     `supports(rule, insights)` picks the insights that stand behind a rule: they become its sources, their problems its
     support. Where clusters give one name different rules, the one with more support is kept.
     """
+    program = program_of(generaliser, lm.model)
     jobs = [(name, insights) for name, insights in clusters if insights]
     answers = _run(lm, [partial(generaliser, insights=i) for _, i in jobs])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
@@ -108,7 +117,7 @@ def generalise_all(
             name, rule = name_and_rule(text)
             behind = supports(rule, insights) or insights
             behavior = Behavior(
-                id=f"{step}/{name}",
+                id=f"{prefix}{step}/{name}",
                 name=name,
                 text=rule,
                 cluster=cluster,
@@ -116,6 +125,7 @@ def generalise_all(
                 sources=tuple(i.id for i in behind),
                 step=step,
                 policy_version=policy_version,
+                program=program,
             )
             if name not in best or best[name].support < behavior.support:
                 best[name] = behavior

@@ -4,50 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.console import Console
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages
+from pmd_agent.embedding import build_embedder
 from pmd_agent.errors import ProblemError, RunError
 from pmd_agent.evaluation import accuracy
 from pmd_agent.loop import practise
-from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.memory.bank import generation_of, import_bank, read_bank
+from pmd_agent.memory_of import open_memory
 from pmd_agent.policies import Policy
-from pmd_agent.recipe import (
-    FileProblems,
-    FunctionProblems,
-    HumanEvalProblems,
-    LiveCodeBenchProblems,
-    Recipe,
-    SandboxSection,
-    SciKnowEvalProblems,
-    ScriptedPolicySection,
-    VllmPolicySection,
-    WorldProblems,
-)  # fmt: skip
-from pmd_agent.recipe_learning import Distill, Teacher
+from pmd_agent.problems import ProblemSets, first_of_each_kind, load_problems
+from pmd_agent.problems.overlap import shared
+from pmd_agent.recipe import Recipe, ScriptedPolicySection, VllmPolicySection
 from pmd_agent.run_dir import RunDir
 from pmd_agent.stages import Metrics, Parts, evaluate, publish_adapter
 from pmd_agent.types import Problem
-from pmd_agent.verifiers import CodeVerifier, Verifier, build_verifier
+from pmd_agent.verifiers import CodeVerifier, Verifier, verifier_of
 
 if TYPE_CHECKING:
     import dspy
 
+    from pmd_agent.distillation.parallel import Team
     from pmd_agent.distillation.trainer import Trainer
     from pmd_agent.policies.vllm.policy import VllmPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class ProblemSets:
-    train: tuple[Problem, ...]
-    validation: tuple[Problem, ...]
-    test: tuple[Problem, ...]
-    skipped: tuple[str, ...] = ()
-    """Rows that did not fit, with their reasons."""
 
 
 def start(
@@ -61,11 +44,35 @@ def start(
     """Run the recipe, from its start or its last commit, and return the run's folder. Raises PMDError.
 
     `reflector` and `generaliser` take the place of those that the recipe names; the run's record names their classes.
+    Under torchrun, rank 0 does all of this, and the other processes learn with it (distill.parallel).
     """
+    if recipe.distill.parallel == "none" and not os.environ.get("TORCHELASTIC_RUN_ID"):
+        return _lead(recipe, resume, console, reflector, generaliser, None)
+    from pmd_agent.distillation.build import build_trainer
+    from pmd_agent.distillation.parallel import follow, joined
+    from pmd_agent.weights import load_tokenizer
+
+    with joined(recipe.distill.parallel) as team:
+        if team.leads:
+            return _lead(recipe, resume, console, reflector, generaliser, team)
+        section = recipe.policy
+        assert not isinstance(section, ScriptedPolicySection), "the recipe has seen to it"
+        follow(build_trainer(recipe, section, load_tokenizer(section.model), team=team), team)
+        return recipe.runs / recipe.name
+
+
+def _lead(
+    recipe: Recipe,
+    resume: bool,
+    console: Console | None,
+    reflector: dspy.Module | None,
+    generaliser: dspy.Module | None,
+    team: Team | None,
+) -> Path:
     console = console or Console()
     recipe = _naming(recipe, reflector=reflector, generaliser=generaliser)
-    problems = load_problems(recipe)
-    open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser)
+    problems = load_problems(recipe.problems)
+    open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser, team=team)
     # Whatever can be wrong has been found before a folder is made.
     run = RunDir.resume(recipe) if resume else RunDir.create(recipe)
     console.attach(run.log_path)
@@ -95,9 +102,9 @@ def evaluate_run(
         raise RunError(
             f"{run.path} has no adapter yet.", "Finish it with `pmd run RECIPE --resume`, or evaluate --base."
         )
-    parts = _prepare(recipe, load_problems(recipe), console, adapter=None if base else run.adapter_path, frozen=True)(
-        run
-    )
+    parts = _prepare(
+        recipe, load_problems(recipe.problems), console, adapter=None if base else run.adapter_path, frozen=True
+    )(run)
     try:
         m = Metrics(-1)
         with console.stage(f"evaluating on {len(parts.test)} problems"):
@@ -105,73 +112,6 @@ def evaluate_run(
     finally:
         parts.memory.close()
         parts.policy.close()
-
-
-def load_problems(recipe: Recipe) -> ProblemSets:
-    """The problems that the recipe names, split three ways. Raises ProblemError."""
-    section = recipe.problems
-    if isinstance(section, WorldProblems):
-        from pmd_agent.problems.world import World
-
-        world = World.create(section.seed, operators=section.operators, domains=section.domains)
-        return ProblemSets(*world.split(train=section.train, validation=section.validation, test=section.test))
-
-    from pmd_agent.problems import (
-        hold_out,
-        humaneval,
-        jsonl,
-        livecodebench,
-        load_function,
-        sciknoweval,
-        validation_split,
-    )
-
-    if isinstance(section, LiveCodeBenchProblems):
-        split = livecodebench.load(
-            section.path,
-            hub=section.hub,
-            files=section.files,
-            start=section.start,
-            end=section.end,
-            kind=section.kind,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-        # The problems are those that are trained on, here with all of their tests: nothing is held out of training.
-        _, validation = hold_out(split.test, section.validation_fraction, section.seed)
-        return ProblemSets(split.train, validation, split.test, split.skipped)
-    if isinstance(section, SciKnowEvalProblems):
-        split = sciknoweval.load(
-            section.path,
-            hub=section.hub,
-            domains=section.domains or None,
-            test_fraction=section.test_fraction,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-    elif isinstance(section, HumanEvalProblems):
-        split = humaneval.load(
-            section.path,
-            hub=section.hub,
-            test_fraction=section.test_fraction,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-    elif isinstance(section, FileProblems):
-        fields = jsonl.Fields(section.prompt, section.answer, section.system, section.id, section.kind)
-        split = jsonl.load(
-            section.path,
-            test=section.test_path,
-            fields=fields,
-            test_fraction=section.test_fraction,
-            seed=section.seed,
-            max_bad_fraction=section.max_bad_fraction,
-        )
-    else:
-        assert isinstance(section, FunctionProblems)
-        split = load_function(section.function, test_fraction=section.test_fraction, seed=section.seed)
-    train, validation = validation_split(split, section.validation_fraction, section.seed)
-    return ProblemSets(train, validation, split.test, split.skipped)
 
 
 def _naming(recipe: Recipe, **programs: dspy.Module | None) -> Recipe:
@@ -189,6 +129,7 @@ def _prepare(
     frozen: bool = False,
     reflector: dspy.Module | None = None,
     generaliser: dspy.Module | None = None,
+    team: Team | None = None,
 ) -> Callable[[RunDir], Parts]:
     """Everything but what lives in the run's folder. `frozen`: no trainer; the policy answers with `adapter` or as it is."""
     from pmd_agent.pipelines import build_program, outside_lm
@@ -196,8 +137,11 @@ def _prepare(
     settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
     reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
     generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
+    if recipe.memory.bank is not None:
+        read_bank(recipe.memory.bank)  # what is wrong with it is said now
+    embedder = build_embedder(recipe.memory.embedder)
     verifier = _verifier(recipe, console)
-    policy, trainer, context = _policy(recipe, adapter, frozen, console)
+    policy, trainer, context = _policy(recipe, adapter, frozen, console, team)
     if recipe.pipeline.lm.model is not None:
         outside_lm(
             **recipe.pipeline.lm.model_dump(), temperature=0.0, max_tokens=1
@@ -209,6 +153,8 @@ def _prepare(
         console.warn(f"left out: {reason}")
     if len(problems.skipped) > 3:
         console.warn(f"left out: {len(problems.skipped) - 3} more rows")
+    if leaked := shared(problems.train, problems.test):
+        console.warn(f"{len(leaked)} test problems have the prompt of a training problem (`pmd problems` names them)")
 
     def fits(part: tuple[Problem, ...], name: str) -> tuple[Problem, ...]:
         kept = tuple(p for p in part if len(policy.encode(student_messages(p))) <= recipe.rollout.max_prompt_tokens)
@@ -224,7 +170,7 @@ def _prepare(
         return kept
 
     train, validation = fits(problems.train, "training"), fits(problems.validation, "validation")
-    test = _at_most(fits(problems.test, "test"), recipe.evaluate.max_problems)
+    test = first_of_each_kind(fits(problems.test, "test"), recipe.evaluate.max_problems)
     curriculum = Curriculum(train, recipe.rollout.problems, recipe.seed)
     console.info(f"{len(train)} training, {len(validation)} validation and {len(test)} test problems")
 
@@ -233,10 +179,13 @@ def _prepare(
         trainer.total_steps = steps
 
     def open_in(run: RunDir) -> Parts:
-        embedder = HashingEmbedder()
-        memory = Memory.open(run.memory_path, embedder, tiers=recipe.memory.tiers)
+        kept = recipe.memory
+        memory = open_memory(recipe, run.memory_path, embedder)
         if not frozen:
             memory.rollback(run.next_step)
+            if kept.bank is not None and not run.next_step and not memory.noted("bank"):
+                console.info(f"{import_bank(memory, kept.bank)} memories from the bank {kept.bank}")
+        generation = generation_of(memory)
         if run.checkpoint is not None and trainer is not None:
             trainer.load(run.checkpoint)
         policy.attach(run.path)
@@ -259,6 +208,7 @@ def _prepare(
             generaliser=generaliser,
             trainer=trainer,
             context=context,
+            prefix=f"g{generation}/" if generation else "",
             history=[row for row in run.metrics() if row["step"] < run.next_step],
         )
 
@@ -266,68 +216,42 @@ def _prepare(
 
 
 def _verifier(recipe: Recipe, console: Console) -> Verifier:
-    """The verifier that the recipe names; one that runs programs says what protects. Raises VerifierError."""
-    name, threshold = recipe.problems.verifier, recipe.rollout.success_threshold
-    if name != "code":
-        return build_verifier(name, threshold)
-    from pmd_agent.verifiers.code import Limits
-
-    settings = getattr(recipe.problems, "sandbox", SandboxSection())
-    verifier = CodeVerifier(
-        success_threshold=threshold,
-        limits=Limits(seconds=settings.seconds, wall=2.5 * settings.seconds, memory=settings.memory_mib << 20),
-        total_seconds=settings.total_seconds,
-        fraction=settings.fraction,
-        cores=settings.cores,
-        allow_unsafe=settings.allow_unsafe,
-    )
-    on = verifier.protections()
-    console.info(f"sandbox: {', '.join(name for name in on if on[name])}")
-    if missing := [name for name in on if not on[name]]:
-        console.warn(f"the sandbox is without: {', '.join(missing)} (docs/sandbox.md)")
+    """The verifier that the recipe names; one that runs programs says what protects. Raises PMDError."""
+    verifier = verifier_of(recipe.problems, recipe.rollout.success_threshold)
+    if isinstance(verifier, CodeVerifier):
+        on = verifier.protections()
+        console.info(f"sandbox: {', '.join(name for name in on if on[name])}")
+        if missing := [name for name in on if not on[name]]:
+            console.warn(f"the sandbox is without: {', '.join(missing)} (docs/sandbox.md)")
     return verifier
 
 
-def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console) -> tuple[Policy, Trainer | None, int]:
+def _policy(
+    recipe: Recipe, adapter: Path | None, frozen: bool, console: Console, team: Team | None
+) -> tuple[Policy, Trainer | None, int]:
     """The policy, its trainer where it learns, and the tokens it can read and write in all."""
     section = recipe.policy
     if isinstance(section, ScriptedPolicySection):
         from pmd_agent.policies.scripted import ScriptedPolicy
 
         return ScriptedPolicy(section.answers), None, 1 << 30
-    from pmd_agent.distillation.trainer import Trainer
+    from pmd_agent.distillation.build import build_trainer
     from pmd_agent.policies.local import LocalPolicy
-    from pmd_agent.weights import attach_lora, load_adapter, load_base, load_tokenizer
+    from pmd_agent.weights import load_adapter, load_base, load_tokenizer
 
     tokenizer = load_tokenizer(section.model)
     learns = recipe.distill.enabled and not frozen
     if isinstance(section, VllmPolicySection) and not learns:
         served = _vllm_policy(recipe, section, tokenizer, adapter, console)
         return served, None, served.context
-    model = load_base(section.model, dtype=section.dtype, device=section.device)
     trainer = None
-    if adapter is not None:
-        model = load_adapter(model, adapter)
-    elif learns:
-        learning = _learning(recipe)
-        lora = learning.lora
-        model = attach_lora(
-            model,
-            rank=lora.rank,
-            alpha=lora.alpha,
-            dropout=lora.dropout,
-            targets=lora.targets,
-            seed=recipe.seed,
-            teacher=learning.teacher.type == "ema",
-        )
-        pad = tokenizer.pad_token_id
-        trainer = Trainer(
-            model,
-            learning,
-            pad_id=tokenizer.eos_token_id if pad is None else pad,
-            seed=recipe.seed,
-            special_ids=tokenizer.all_special_ids,
-        )
+    if learns and adapter is None:
+        trainer = build_trainer(recipe, section, tokenizer, team=team, warn=console.warn)
+        model = trainer.model
+    else:
+        model = load_base(section.model, dtype=section.dtype, device=section.device)
+        if adapter is not None:
+            model = load_adapter(model, adapter)
     if isinstance(section, VllmPolicySection):
         served = _vllm_policy(recipe, section, tokenizer, adapter, console)
         return served, trainer, served.context
@@ -335,14 +259,6 @@ def _policy(recipe: Recipe, adapter: Path | None, frozen: bool, console: Console
         model, tokenizer, name=Path(section.model).name, thinking=section.thinking, batch_tokens=section.batch_tokens
     )
     return policy, trainer, policy.context
-
-
-def _learning(recipe: Recipe) -> Distill:
-    """How the trainer learns. GRPO keeps no teacher, and has a learning rate of its own where the recipe gives it one."""
-    settings = recipe.distill
-    if recipe.method != "grpo":
-        return settings
-    return settings.model_copy(update={"lr": settings.grpo.lr or settings.lr, "teacher": Teacher(type="initial")})
 
 
 def _vllm_policy(
@@ -379,16 +295,3 @@ def _vllm_policy(
         timeout=section.request_seconds,
         sleep=section.sleep,
     )
-
-
-def _at_most(problems: tuple[Problem, ...], count: int | None) -> tuple[Problem, ...]:
-    """The first `count` of each kind."""
-    if count is None:
-        return problems
-    taken: dict[str, int] = {}
-    kept = []
-    for problem in problems:
-        taken[problem.kind] = taken.get(problem.kind, 0) + 1
-        if taken[problem.kind] <= count:
-            kept.append(problem)
-    return tuple(kept)

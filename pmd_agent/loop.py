@@ -8,7 +8,7 @@ recipe switches stages off, the page stays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pmd_agent.console import Console
@@ -26,7 +26,9 @@ from pmd_agent.stages import (
     reflect,
     remember,
     sync,
+    tidy,
     verify,
+    weigh,
 )
 from pmd_agent.types import Rollout, Verdict
 
@@ -43,13 +45,15 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
         experiences_PG = remember(parts, m, rollouts_PG, verdicts_PG)
         reflect(parts, m, problems_P, experiences_PG)  # DSPy, run by the policy
         generalise(parts, m)  # DSPy, every K steps
-        contexts_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
-        distil(parts, m, rollouts_PG, verdicts_PG, contexts_P)
+        tidy(parts, m)  # budgets and ages
+        recalled_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
+        teaching = distil(parts, m, rollouts_PG, verdicts_PG, recalled_P)
+        weigh(parts, m, rollouts_PG, verdicts_PG, teaching)  # did reading them help?
         sync(parts, m, run.path / "adapters")  # the next attempts are on-policy
         validate(parts, m)
         if not parts.recipe.memory.persist:
             parts.memory.rollback(step)  # transient: nothing outlives its step
-        commit(parts, m, run, rollouts_PG, verdicts_PG)
+        commit(parts, m, run, rollouts_PG, verdicts_PG, teaching.read)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
 
@@ -92,13 +96,14 @@ def commit(
     run: RunDir,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
+    taught: Mapping[str, Sequence[str]],
 ) -> None:
     """The step as one: metrics, rollouts, and the state that a resumed run starts from."""
     rows = [
         {
             "id": r.id, "problem": r.problem_id, "text": r.text, "tokens": len(r.completion_ids), "finish_reason": r.finish_reason,
             "policy_version": r.policy_version, "logprob": sum(r.logprobs), "reward": v.reward, "correct": v.correct,
-            "answer": v.answer, "feedback": v.feedback,
+            "answer": v.answer, "feedback": v.feedback, "taught_by": list(taught.get(r.id, ())),
         }
         for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
         for r, v in zip(rollouts, verdicts, strict=True)

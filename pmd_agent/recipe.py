@@ -6,14 +6,15 @@ LoRA is ours.
 
     recipe_section.py   what a section is     recipe_keys.py       sections, variants, and what was probably meant
     recipe_yaml.py      YAML in and out       recipe_learning.py   the section `distill`
+    recipe_problems.py  the section `problems`  recipe_memory.py   the section `memory`
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,146 +23,10 @@ from pydantic import Field, ValidationError, model_validator
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe_keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe_learning import Distill
+from pmd_agent.recipe_memory import MemorySection
+from pmd_agent.recipe_problems import Problems, SciKnowEvalProblems
 from pmd_agent.recipe_section import Section
 from pmd_agent.recipe_yaml import read_value, read_yaml, write_yaml
-from pmd_agent.types import TIERS, Tier
-
-# --- problems -----------------------------------------------------------------------------------------------------
-
-
-class WorldProblems(Section):
-    """Made-up operators whose meaning has to be found out: the world in the box."""
-
-    type: Literal["world"] = "world"
-    seed: int = 0
-    """Decides the assignment of rules to operators."""
-    operators: int = Field(16, ge=2, le=32)
-    domains: int = Field(4, ge=1, le=8)
-    train: int = Field(64, ge=1)
-    """Training problems, all with two operators."""
-    test: int = Field(100, ge=1)
-    """Test problems of each kind (one operator, two operators), never trained on."""
-    validation: int = Field(20, ge=0)
-    """Validation problems of each kind."""
-    verifier: str = "exact"
-
-
-class SciKnowEvalProblems(Section):
-    """Level-3 multiple choice of SciKnowEval, from the hub or from prepared JSONL folders."""
-
-    type: Literal["sciknoweval"] = "sciknoweval"
-    path: Path | None = None
-    """A folder with train.jsonl and test.jsonl, or a folder of such domain folders. Empty: the hub."""
-    hub: str = "hicai-zju/SciKnowEval"
-    domains: tuple[str, ...] = ()
-    """Empty: all of biology, chemistry, material, physics that the source has."""
-    test_fraction: float = Field(0.1, gt=0, lt=1)
-    """Held out for testing where the source has no split of its own."""
-    validation_fraction: float = Field(0.05, ge=0, lt=1)
-    """Held out of the training part."""
-    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
-    """Share of rows that may be unusable before loading is an error."""
-    seed: int = 42
-    """Of the split; 42 gives the published one."""
-    verifier: str = "multiple_choice"
-
-
-class SandboxSection(Section):
-    """Where programs are checked (docs/sandbox.md)."""
-
-    seconds: float = Field(6.0, gt=0, le=600)
-    """Processor time of one test, and of all calls of a check in code; by the clock 2.5 times as much."""
-    total_seconds: float = Field(50.0, gt=0, le=55)
-    """By the clock, for all tests of one program. A verdict is given up after 60 s, as not checked."""
-    memory_mib: int = Field(1024, ge=128)
-    """Of one program."""
-    cores: int | None = Field(None, ge=1)
-    """Programs checked at one time. Empty: one a core."""
-    fraction: bool = False
-    """The reward is the share of the tests that pass; false: 1 where all do, else 0."""
-    allow_unsafe: bool = False
-    """Run programs although the system lacks an essential protection."""
-
-
-class LiveCodeBenchProblems(Section):
-    """Contest problems; trained on a random half of each one's tests, scored on all of them."""
-
-    type: Literal["livecodebench"] = "livecodebench"
-    path: Path | None = None
-    """A file or a folder of rows in the hub's schema. Empty: the hub."""
-    hub: str = "livecodebench/code_generation_lite"
-    files: tuple[str, ...] = ("test6.jsonl",)
-    """Of the hub's dataset: one for each version's additions. test6.jsonl is what version 6 added."""
-    start: date | None = date(2025, 2, 1)
-    """Contests from this day on. Empty (null): all."""
-    end: date | None = date(2025, 5, 31)
-    """Contests up to this day."""
-    kind: Literal["difficulty", "platform"] = "difficulty"
-    """By which results are also reported apart."""
-    validation_fraction: float = Field(0.25, ge=0, lt=1)
-    """Share of the problems that validation is measured on, with all of their tests. They are trained on as well."""
-    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
-    seed: int = 0
-    """Of the half of the tests that is trained on."""
-    verifier: str = "code"
-    sandbox: SandboxSection = SandboxSection()
-
-
-class HumanEvalProblems(Section):
-    """Functions to complete, checked by code: HumanEval, and what has its schema."""
-
-    type: Literal["humaneval"] = "humaneval"
-    path: Path | None = None
-    """A file. Empty: the hub."""
-    hub: str = "openai/openai_humaneval"
-    test_fraction: float = Field(0.5, gt=0, lt=1)
-    validation_fraction: float = Field(0.1, ge=0, lt=1)
-    """Held out of the training part."""
-    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
-    seed: int = 0
-    """Of the split."""
-    verifier: str = "code"
-    sandbox: SandboxSection = SandboxSection()
-
-
-class FileProblems(Section):
-    """Your own problems: JSONL, JSON, parquet or CSV."""
-
-    type: Literal["file"] = "file"
-    path: Path
-    test_path: Path | None = None
-    """Empty: `test_fraction` of `path` is held out."""
-    prompt: str = "prompt"
-    """The name of the field with the problem; the next ones likewise."""
-    answer: str = "answer"
-    system: str = "system"
-    id: str = "id"
-    kind: str = "kind"
-    test_fraction: float = Field(0.1, gt=0, lt=1)
-    validation_fraction: float = Field(0.05, ge=0, lt=1)
-    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
-    seed: int = 0
-    verifier: str = "exact"
-    """exact, multiple_choice, code, or package.module:function."""
-
-
-class FunctionProblems(Section):
-    """Your own Python function that returns problems, or a (train, test) pair."""
-
-    type: Literal["python"] = "python"
-    function: str
-    """package.module:function"""
-    test_fraction: float = Field(0.1, gt=0, lt=1)
-    validation_fraction: float = Field(0.05, ge=0, lt=1)
-    seed: int = 0
-    verifier: str = "exact"
-
-
-Problems = Annotated[
-    WorldProblems | SciKnowEvalProblems | LiveCodeBenchProblems | HumanEvalProblems | FileProblems | FunctionProblems,
-    Field(discriminator="type"),
-]
-
 
 # --- policy -------------------------------------------------------------------------------------------------------
 
@@ -295,25 +160,6 @@ class Pipeline(Section):
     """Problems in a cluster, about."""
 
 
-class MemorySection(Section):
-    """What is kept, and what the teacher reads of it."""
-
-    tiers: tuple[Tier, ...] = TIERS
-    """Which of experience, insight, behavior are written and read. Empty: SDPO."""
-    persist: bool = True
-    """False: reflect, but forget at the end of each step (PMD-transient)."""
-    freeze_after: int | None = Field(None, ge=0)
-    """Nothing is written from this step on (frozen memory)."""
-    behaviors: int = Field(3, ge=0)
-    """Retrieved for each problem."""
-    strategies: int = Field(4, ge=0)
-    lessons: int = Field(4, ge=0)
-    siblings: bool = True
-    """SDPO's context: a correct rollout of the same group, and the verifier's feedback."""
-    max_tokens: int = Field(4096, ge=64)
-    """Budget of the teacher's message, problem included; the problem is never cut."""
-
-
 # --- evaluation and the whole -------------------------------------------------------------------------------------
 
 
@@ -373,10 +219,20 @@ class Recipe(Section):
     def _consistent(self) -> Recipe:
         if "behavior" in self.memory.tiers and "insight" not in self.memory.tiers and self.memory.persist:
             raise ValueError("memory.tiers: behaviors are made from insights; add insight, or leave out behavior")
+        if self.memory.bank is not None and (not self.memory.tiers or not self.memory.persist):
+            raise ValueError(
+                "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
+            )
         if self.method == "grpo" and self.distill.routing != "none":
             raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
         if self.distill.routing != "none" and self.distill.gain_patience is not None:
             raise ValueError("distill.gain_patience needs a teacher of successes too: leave out distill.routing")
+        if self.distill.parallel != "none" and (not self.distill.enabled or self.policy.type == "scripted"):
+            raise ValueError("distill.parallel: nothing is learnt here (distill.enabled=false, or a scripted policy)")
+        if self.distill.parallel == "fsdp" and self.policy.type != "vllm":
+            raise ValueError(
+                "distill.parallel=fsdp: no process has the whole model to sample from; use policy.type=vllm, or ddp"
+            )
         if not re.fullmatch(r"\w[\w.-]{0,79}", self.name):
             raise ValueError(f"name={self.name!r} names a folder: use letters, digits, '_', and then '.' and '-'")
         return self
@@ -394,6 +250,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         known = f"Did you mean {path.parent / near[0]}?" if near else ""
         raise RecipeError(f"There is no recipe {path}.", known or "Give the path of a YAML file.")
     data = fill_types(read_yaml(path), Recipe)
+    if "arms" in data:
+        raise RecipeError(f"{path} is a sweep, of several runs.", f"Start it with: pmd sweep {path}")
     choices = [o for o in overrides if is_variant_choice(o.partition("=")[0], Recipe)]
     for override in [*choices, *(o for o in overrides if o not in choices)]:
         _set(data, override)
@@ -415,6 +273,14 @@ def parse_recipe(data: Mapping[str, Any], source: str = "the recipe") -> Recipe:
 def dump_recipe(recipe: Recipe) -> str:
     """The whole recipe, defaults included, as YAML from which an equal one is loaded."""
     return write_yaml(recipe.model_dump(mode="json"))
+
+
+def write_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """`key.sub=value` of each, as `load_recipe` reads them back."""
+    return [
+        f"{key}={value if isinstance(value, str) and read_value(value) == value else json.dumps(value)}"
+        for key, value in settings.items()
+    ]
 
 
 VARIANTS_SHARE = {"policy": frozenset({"model", "dtype", "device", "thinking"})}

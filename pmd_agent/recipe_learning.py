@@ -63,6 +63,8 @@ class Distill(Section):
     """No loss on the tokenizer's special tokens, such as the one that ends an answer."""
     controls_every: int = Field(0, ge=0)
     """Steps between measuring what two control teachers gain, at a forward pass each. 0: never."""
+    tier_gains_every: int = Field(0, ge=0)
+    """Steps between measuring what teachers gain that read one tier of the memory alone, at a forward pass each. 0: never."""
     gain_patience: int | None = Field(None, ge=1)
     """Steps in a row with a teacher gain of zero or less after which distillation ends. Empty: it goes on."""
     lr: float = Field(1e-5, gt=0)
@@ -75,7 +77,13 @@ class Distill(Section):
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     batch_tokens: int = Field(16_384, ge=256)
-    """Teacher and student tokens in one forward pass, padding included."""
+    """Teacher and student tokens in one forward pass: those shared counted once, or padding included where none are."""
+    share_prefixes: bool = True
+    """What rollouts or their teachers' prompts have in common at the start is computed once."""
+    gradient_checkpointing: bool | None = None
+    """Activations are computed again in the backward pass instead of kept. Empty: on a GPU."""
+    parallel: Literal["none", "ddp", "fsdp"] = "none"
+    """With torchrun. ddp: every process has the whole model; fsdp: a part of it, for models that do not fit."""
     teacher: Teacher = Teacher()
     lora: Lora = Lora()
     grpo: Grpo = Grpo()

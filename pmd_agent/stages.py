@@ -9,21 +9,23 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.curriculum import Curriculum
-from pmd_agent.distillation.context import student_messages, teacher_messages
-from pmd_agent.distillation.examples import choose_examples, control_contexts
+from pmd_agent.distillation.context import Reading, read, student_messages
+from pmd_agent.distillation.examples import choose_examples, control_contexts, tier_contexts
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
 from pmd_agent.gauges import spent, writing
-from pmd_agent.memory import Embedder, Memory, cluster_problems
+from pmd_agent.lift import Draw, Teaching, draw
+from pmd_agent.memory import Embedder, Limits, Memory, Recalled, Rules, Wanted, cluster_problems, with_old_ids
 from pmd_agent.memory import recall as recall_contexts
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import Recipe
+from pmd_agent.text import neutralise, strip_thinking
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Rollout, Sampling, TeacherContext, Verdict
 from pmd_agent.verifiers import Verifier, verify_all
 
@@ -53,6 +55,8 @@ class Parts:
     """None: the policy stays frozen."""
     context: int
     """Tokens that the policy can read and write in all."""
+    prefix: str = ""
+    """Leads the ids of all that this run writes, so that they differ from those of a bank."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """What the steps before this one reported."""
 
@@ -83,6 +87,7 @@ class Metrics:
         }
 
 
+M = TypeVar("M", Experience, Insight)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -115,7 +120,7 @@ def attempt(parts: Parts, m: Metrics, problems_P: Sequence[Problem]) -> list[lis
     rollouts_PG = [
         [
             Rollout(
-                id=f"{m.step}/{problem.id}/{g}",
+                id=f"{parts.prefix}{m.step}/{problem.id}/{g}",
                 problem_id=problem.id,
                 prompt_ids=c.prompt_ids,
                 completion_ids=c.completion_ids,
@@ -198,11 +203,12 @@ def reflect(
         parts.reflector,
         program_lm(parts, seed_for(parts.recipe, m.step, 1)),
         problems_P,
-        experiences_PG,
+        [[_harmless(e, parts.policy.markers) for e in group] for group in experiences_PG],
         step=m.step,
         policy_version=parts.policy.version,
         max_insights=settings.max_insights,
         insight_chars=settings.insight_chars,
+        prefix=parts.prefix,
     )
     parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
     m.values["insights_written"] = sum(map(len, insights_P))
@@ -219,13 +225,20 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     due = (m.step + 1) % settings.every == 0 or m.step + 1 == parts.steps
     if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
         return []
-    known = {problem.id: insights for problem in parts.train if (insights := parts.memory.insights(problem.id))}
+    markers = parts.policy.markers
+    known = {
+        problem.id: [_harmless(i, markers) for i in insights]
+        for problem in parts.train
+        if (insights := parts.memory.insights(problem.id))
+    }
     clusters = cluster_problems(
         [(p.id, p.prompt) for p in parts.train if p.id in known],
         parts.embedder,
         size=settings.cluster_size,
         seed=parts.recipe.seed,
     )
+    clusters = with_old_ids(clusters, parts.memory.noted("clusters"))
+    parts.memory.note(m.step, clusters=clusters)
     behaviors, counts = generalise_all(
         parts.generaliser,
         program_lm(parts, seed_for(parts.recipe, m.step, 2)),
@@ -234,6 +247,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         policy_version=parts.policy.version,
         max_behaviors=settings.max_insights,
         behavior_chars=settings.insight_chars,
+        prefix=parts.prefix,
         supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
     )
     if counts["unparsed"]:  # what a cluster could not say again is not thereby false
@@ -246,11 +260,28 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
 
 
 @stage
+def tidy(parts: Parts, m: Metrics) -> None:
+    """What is too old, or beyond its tier's budget, leaves the live memory."""
+    settings = parts.recipe.memory
+    if frozen(parts, m.step):
+        return
+    budget = settings.budget
+    limits = Limits(
+        {"experience": budget.experience, "insight": budget.insight, "behavior": budget.behavior},
+        settings.max_age_steps,
+        settings.max_age_versions,
+    )
+    if any(limit is not None for limit in (*limits.budgets.values(), limits.max_steps, limits.max_versions)):
+        gone = parts.memory.tidy(m.step, parts.policy.version, limits)
+        m.values |= {f"evicted_{tier}": count for tier, count in gone.items()}
+
+
+@stage
 def recall(
     parts: Parts, m: Metrics, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
-) -> list[TeacherContext]:
+) -> list[Recalled]:
     """What the teacher reads beside each problem: its own experience and insights, behaviors by retrieval, siblings."""
-    return contexts_for(parts, problems_P, experiences_PG)
+    return recall_contexts(parts.memory, problems_P, experiences_PG, wanted(parts.recipe, m.step))
 
 
 @stage
@@ -259,28 +290,97 @@ def distil(
     m: Metrics,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
-    contexts_P: Sequence[TeacherContext],
-) -> None:
-    """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO)."""
+    recalled_P: Sequence[Recalled],
+) -> Teaching:
+    """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO).
+
+    Returns what taught. Each rollout's teacher may leave out memories at random (`memory.lift`), to measure what they do.
+    """
+    teaching = Teaching()
+    contexts_P = [each.context for each in recalled_P]
+    quarantined = {each.context.problem.id: each.quarantined for each in recalled_P}
+
+    def prompt_within(context: TeacherContext, rollout: Rollout) -> tuple[Reading, list[int] | None]:
+        room = parts.context - len(rollout.completion_ids)
+        reading = _read_within(parts, context, rollout.id, room)
+        prompt = parts.policy.encode(reading.messages)
+        return reading, prompt if len(prompt) <= room else None
 
     def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
-        return teacher_prompt(parts, context, rollout.id, room=parts.context - len(rollout.completion_ids))
+        drawn = drawn_for(parts, m.step, context, quarantined[rollout.problem_id], rollout)
+        reading, prompt = prompt_within(drawn.context, rollout)
+        teaching.draws[rollout.id], teaching.read[rollout.id] = drawn, reading.read
+        return prompt
+
+    def control_prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
+        return prompt_within(context, rollout)[1]
 
     settings = parts.recipe.distill
     chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, contexts_P, prompt_of)
     m.values |= chosen.metrics()
     if parts.trainer is None:
-        return
+        return teaching
     if spent([row.get("teacher_gain") for row in parts.history], settings.gain_patience):
         m.values["distillation_ended"] = 1.0
-        return
+        return teaching
     with parts.policy.resting():
-        if settings.controls_every and (m.step + 1) % settings.controls_every == 0:
-            for name, controls_P in control_contexts(contexts_P).items():
-                control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, controls_P, prompt_of)
-                if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
-                    m.values[f"teacher_gain_{name}"] = gain
+        others = control_contexts(contexts_P) if _due(settings.controls_every, m.step) else {}
+        if _due(settings.tier_gains_every, m.step):
+            others |= tier_contexts(contexts_P, parts.recipe.memory.tiers)
+        for name, others_P in others.items():
+            control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, others_P, control_prompt_of)
+            if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
+                m.values[f"teacher_gain_{name}"] = gain
         m.values |= parts.trainer.step(chosen.examples)
+    teaching.gains = parts.trainer.gains
+    return teaching
+
+
+def drawn_for(
+    parts: Parts, step: int, context: TeacherContext, quarantined: Sequence[Behavior | Insight], rollout: Rollout
+) -> Draw:
+    """What is left of a context for one rollout's teacher; all of it where nothing is measured."""
+    settings = parts.recipe.memory.lift
+    if not (settings.leave_out or settings.leave_out_tier):
+        return Draw(context)
+    return draw(
+        context,
+        quarantined,
+        leave_out=settings.leave_out,
+        leave_out_tier=settings.leave_out_tier,
+        readmit=settings.readmit,
+        seed=f"{seed_for(parts.recipe, step, 5)} {rollout.id}",
+    )
+
+
+@stage
+def weigh(
+    parts: Parts,
+    m: Metrics,
+    rollouts_PG: Sequence[Sequence[Rollout]],
+    verdicts_PG: Sequence[Sequence[Verdict]],
+    teaching: Teaching,
+) -> None:
+    """How the memories fared in this step goes into the ledger; the harmful are quarantined, the absorbed retired."""
+    settings = parts.recipe.memory
+    if not settings.tiers or frozen(parts, m.step):
+        return
+    passed: dict[str, float] = {}
+    for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True):
+        if checked := [bool(v.correct) for v in verdicts_G if v.correct is not None]:
+            passed[rollouts_G[0].problem_id] = sum(checked) / len(checked)
+    found = teaching.observed(rollouts_PG, verdicts_PG)
+    lift = {name: e.numbers() for name, e in found.items()}
+    parts.memory.note(m.step, passed=passed, uses=teaching.uses(), **({"lift": lift} if lift else {}))
+    rules = Rules(settings.lift.harmful, settings.lift.least, settings.lift.absorbed)
+    parts.memory.judge(m.step, rules)
+    standings = parts.memory.standings()
+    for tier in settings.tiers:
+        if (evidence := standings.of(f"tier:{tier}")).n >= settings.lift.least:
+            m.values[f"lift_{tier}"] = evidence.lift
+    for state in ("quarantined", "retired"):
+        if count := len(standings.ids(state)):
+            m.values[state] = count
 
 
 @stage
@@ -317,7 +417,7 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
     if with_memory:
         contexts = contexts_for(parts, problems, [[] for _ in problems])
         prompts = [
-            _messages_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens)
+            _read_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens).messages
             for context in contexts
         ]
     else:
@@ -334,25 +434,25 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
 def contexts_for(
     parts: Parts, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
 ) -> list[TeacherContext]:
-    settings = parts.recipe.memory
-    return recall_contexts(
-        parts.memory,
-        problems_P,
-        [list(group) for group in experiences_PG],
+    found = recall_contexts(parts.memory, problems_P, experiences_PG, wanted(parts.recipe))
+    return [each.context for each in found]
+
+
+def wanted(recipe: Recipe, step: int = 0) -> Wanted:
+    """What the recipe says of recall."""
+    settings = recipe.memory
+    return Wanted(
         behaviors=settings.behaviors,
         strategies=settings.strategies,
         lessons=settings.lessons,
-        use_siblings=settings.siblings,
+        siblings=settings.siblings,
+        diversity=settings.diversity,
+        mode=settings.recall,
+        seed=seed_for(recipe, step, 4),
     )
 
 
-def teacher_prompt(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> list[int] | None:
-    """The teacher's prompt within `room` tokens; None where not even the bare problem fits."""
-    prompt = parts.policy.encode(_messages_within(parts, context, rollout_id, room))
-    return prompt if len(prompt) <= room else None
-
-
-def _messages_within(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> list[dict[str, str]]:
+def _read_within(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> Reading:
     """The teacher's conversation, its template and system message counted against `room` as well."""
     bare = student_messages(context.problem)
     overhead = len(parts.policy.encode([*bare[:-1], {"role": "user", "content": ""}]))
@@ -361,7 +461,7 @@ def _messages_within(parts: Parts, context: TeacherContext, rollout_id: str | No
         return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
 
     budget = min(parts.recipe.memory.max_tokens, room - overhead)
-    return teacher_messages(context, rollout_id, max_tokens=budget, count_tokens=count)
+    return read(context, rollout_id, max_tokens=budget, count_tokens=count, markers=parts.policy.markers)
 
 
 def program_lm(parts: Parts, seed: int) -> dspy.LM:
@@ -374,6 +474,14 @@ def program_lm(parts: Parts, seed: int) -> dspy.LM:
     return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
 
 
+def _harmless(entry: M, markers: frozenset[str]) -> M:
+    """The entry as a program may read it: no special token of the policy's, no hidden reasoning."""
+    if isinstance(entry, Experience):
+        text = neutralise(strip_thinking(entry.text), markers)
+        return replace(entry, text=text, feedback=neutralise(entry.feedback, markers))
+    return replace(entry, text=neutralise(entry.text, markers))
+
+
 def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:
     """The insights that say much the same as the rule: cosine similarity of at least `threshold`."""
     vectors = embedder.embed([rule, *(i.text for i in insights)])
@@ -381,7 +489,12 @@ def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], thres
     return [i for i, s in zip(insights, similarity, strict=True) if s >= threshold]
 
 
+def _due(every: int, step: int) -> bool:
+    """Whether what is done every so many steps (0: never) is done at this one."""
+    return bool(every) and (step + 1) % every == 0
+
+
 def frozen(parts: Parts, step: int) -> bool:
     """Whether memory takes nothing in at this step."""
-    after = parts.recipe.memory.freeze_after
-    return after is not None and step >= after
+    settings = parts.recipe.memory
+    return settings.frozen or (settings.freeze_after is not None and step >= settings.freeze_after)

@@ -1,17 +1,46 @@
-"""What is done to a model's own text before a model reads it again."""
+"""What is done to a text before a model, or a verifier, reads it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from functools import lru_cache
 
 # Markers by which chat templates set turns apart: ChatML and its kin, DeepSeek's wide bars, Llama 2, Gemma, plain bos/eos.
-_MARKER = re.compile(r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>")
+_BOXED = re.compile(r"\\boxed\s{0,4}(?:(\{)|([^\s{}$\\]+))|(?<!\\)[{}]")
+_COMMON = r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>"
 _THINK = re.compile(r"<\s{0,2}(/?)\s{0,2}think(?:ing)?\s{0,2}>", re.IGNORECASE)
+_FILLERS = (" ", "\ufffd", "·", "~")
 
 
-def neutralise(text: str) -> str:
-    """The text without the markers by which it could pose as another speaker."""
-    return _MARKER.sub(" ", text)
+def readable(text: str) -> str:
+    """Valid UTF-8 without NUL, not reversible: what tokenizers, embedders and documents can take."""
+    return text.replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
+
+
+def neutralise(text: str, markers: Collection[str] = ()) -> str:
+    """Readable text without the markers by which it could pose as another speaker, in one pass.
+
+    `markers` are those of the tokenizer that will read it; the common ones are taken out anyway.
+    """
+    pattern, filler = _markers(frozenset(markers))
+    return pattern.sub(filler, readable(text))
+
+
+@lru_cache(maxsize=16)
+def _markers(markers: frozenset[str]) -> tuple[re.Pattern[str], str]:
+    # The filler is in no marker of the tokenizer: what is left and right of it cannot grow together into one.
+    own = sorted((marker for marker in markers if marker.strip()), key=lambda marker: (-len(marker), marker))
+    filler = next(f for f in _FILLERS if not any(f in marker for marker in own))
+    return re.compile("|".join([*map(re.escape, own), _COMMON])), filler
+
+
+def cut(text: str, limit: int) -> str:
+    """At most about `limit` characters: head and tail, since the end of an attempt holds its answer."""
+    if len(text) <= limit:
+        return text
+    head = limit * 2 // 3
+    return f"{text[:head]} […] {text[len(text) - (limit - head) :]}"
 
 
 def strip_thinking(text: str) -> str:
@@ -32,3 +61,17 @@ def strip_thinking(text: str) -> str:
             kept.append(text[cursor:start])
         cursor, start = tag.end(), None
     return "".join([*kept, text[cursor:start]]).strip()
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What is in the last `\boxed{...}` whose braces close, or behind a `\boxed` without braces; None where there is none."""
+    found: tuple[int, str] | None = None
+    boxes: list[int] = []  # of every brace that is open: where its box begins, -1 where it is no box's
+    for token in _BOXED.finditer(text):
+        if token[2]:
+            found = max(found or (-1, ""), (token.start(), token[2]))
+        elif token[0] != "}":
+            boxes.append(token.end() if token[1] else -1)
+        elif boxes and (start := boxes.pop()) >= 0:
+            found = max(found or (-1, ""), (start, text[start : token.start()]))
+    return found[1].strip() if found is not None else None

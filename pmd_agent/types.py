@@ -120,7 +120,15 @@ class Insight:
     sources: tuple[str, ...]
     """Ids of the experiences that the reflector was given."""
     step: int
+    """That wrote it, or that last said the same again."""
     policy_version: int
+    """The weights that did."""
+    support: int = 1
+    """How many reflections said it."""
+    merged: tuple[str, ...] = ()
+    """Ids of later insights that said the same: they were not kept beside it."""
+    program: str = ""
+    """What wrote it: the program's class, the hash of its instructions, and the model that ran it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +143,17 @@ class Behavior:
     cluster: str
     """The cluster of problems that it was first abstracted from."""
     support: int
-    """How many problems' insights stand behind it."""
+    """How many problems' insights stand behind it, of all the times that it was found."""
     sources: tuple[str, ...]
     """Ids of the insights that were read."""
     step: int
+    """That wrote it, or that last found the same rule again."""
     policy_version: int
+    """The weights that did."""
+    merged: tuple[str, ...] = ()
+    """Ids of later behaviors that said the same: they were not kept beside it."""
+    program: str = ""
+    """What wrote it, as for an insight."""
 
 
 @dataclass(frozen=True, slots=True)

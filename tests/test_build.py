@@ -1,49 +1,21 @@
-"""From a recipe to its problems and its verifier."""
+"""From a recipe to its verifier, and what shipped recipes say of their problems."""
 
 from __future__ import annotations
 
 import io
-import json
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from pmd_agent.build import _verifier, load_problems
+from pmd_agent.build import _verifier
 from pmd_agent.console import Console
 from pmd_agent.errors import RecipeError, VerifierError
-from pmd_agent.recipe import HumanEvalProblems, LiveCodeBenchProblems, load_recipe, parse_recipe
+from pmd_agent.recipe import load_recipe, parse_recipe
+from pmd_agent.recipe_problems import HumanEvalProblems, LiveCodeBenchProblems
 from pmd_agent.verifiers.code import CodeVerifier
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-
-
-def livecodebench_row(number: int, day: str) -> dict[str, str]:
-    tests = [{"input": str(i), "output": str(i), "testtype": "stdin"} for i in range(4)]
-    return {
-        "question_id": f"q{number}", "question_content": "Echo.", "platform": "atcoder", "difficulty": "easy", "contest_date": day,
-        "starter_code": "", "public_test_cases": json.dumps(tests), "private_test_cases": "[]", "metadata": "{}",
-    }  # fmt: skip
-
-
-def test_livecodebench_is_validated_on_the_problems_that_it_trains_on(tmp_path: Path) -> None:
-    path = tmp_path / "test6.jsonl"
-    days = ["2025-01-31T10:00:00", *["2025-03-01T10:00:00"] * 8]
-    path.write_text("".join(json.dumps(livecodebench_row(i, day)) + "\n" for i, day in enumerate(days)))
-    sets = load_problems(load_recipe(RECIPES / "livecodebench.yaml", [f"problems.path={path}"]))
-    assert [p.id for p in sets.train] == [p.id for p in sets.test] == [f"livecodebench/q{i}" for i in range(1, 9)]
-    assert len(sets.validation) == 2 and all(p in sets.test for p in sets.validation)
-    assert all(len(p.data["tests"]) == 4 for p in sets.validation + sets.test)
-    assert all(len(p.data["tests"]) == 2 for p in sets.train)
-
-
-def test_humaneval_is_split_three_ways(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    row = {"prompt": "def f():\n    '''.'''\n", "entry_point": "f", "test": "def check(candidate): pass"}
-    path.write_text("".join(json.dumps({"task_id": f"HumanEval/{i}", **row}) + "\n" for i in range(40)))
-    sets = load_problems(load_recipe(RECIPES / "humaneval.yaml", [f"problems.path={path}"]))
-    assert (len(sets.train), len(sets.validation), len(sets.test)) == (18, 2, 20)
-    assert len({p.id for p in sets.train + sets.validation + sets.test}) == 40
 
 
 def test_the_published_settings_of_livecodebench() -> None:

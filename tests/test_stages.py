@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pmd_agent.curriculum import Curriculum
+from pmd_agent.distillation import context
 from pmd_agent.errors import RunError
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.pipelines import Generaliser, Reflector
@@ -28,6 +29,7 @@ from pmd_agent.stages import (
     seed_for,
     sync,
     verify,
+    weigh,
 )  # fmt: skip
 from pmd_agent.types import Problem, Verdict
 
@@ -51,6 +53,7 @@ class Recorder:
 
     examples: list[Any]
     controls: list[list[Any]] = field(default_factory=list)
+    gains: dict[str, float] = field(default_factory=dict)
 
     def step(self, examples: list[Any]) -> dict[str, float]:
         self.examples = list(examples)
@@ -197,6 +200,65 @@ def test_control_teachers_read_another_s_memory_or_no_problem(memory: Memory) ->
     assert all("Add them." in prompt and not prompt.rstrip().endswith("?") for prompt in alone)
     assert [prompt.splitlines()[-1] for prompt in shuffled] == ["2 + 2?", "2 + 2?", "2 + 3?", "2 + 3?"]
     assert "\n5\n" in shuffled[0] and "\n4\n" in shuffled[2], "the other problem's solution"
+
+
+def test_teachers_that_read_one_tier_alone(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(memory, ["4", "9", "5", "9"], trainer, distill={"tier_gains_every": 2})
+    step(parts, 0)
+    assert not trainer.controls
+    m = step(parts, 1)
+    experience, insight, behavior = (
+        [bytes(e.teacher_prompt_ids).decode() for e in examples] for examples in trainer.controls
+    )
+    assert m.values["teacher_gain_experience"] == m.values["teacher_gain_insight"] == 0.25
+    assert all(context.DEMONSTRATION in prompt and context.STRATEGIES not in prompt for prompt in experience)
+    assert all(context.STRATEGIES in prompt and context.DEMONSTRATION not in prompt for prompt in insight)
+    assert len(experience) == len(insight) == 4 and all(p.rstrip().endswith("?") for p in experience + insight)
+    assert behavior == [] and "teacher_gain_behavior" not in m.values, "none was found for these problems"
+
+
+def test_only_tiers_that_the_recipe_has_are_measured(memory: Memory) -> None:
+    trainer = Recorder([])
+    parts = make(
+        memory, ["4", "9", "5", "9"], trainer, distill={"tier_gains_every": 1}, memory={"tiers": ["experience"]}
+    )
+    values = step(parts, 0).values
+    assert "teacher_gain_experience" in values and "teacher_gain_insight" not in values and len(trainer.controls) == 1
+
+
+@dataclass
+class Believer(Recorder):
+    """A teacher that believes less in what is correct when it reads the lesson."""
+
+    def step(self, examples: list[Any]) -> dict[str, float]:
+        read = {e.id: b"Never guess." in bytes(e.teacher_prompt_ids) for e in examples}
+        self.gains = {e.id: -0.5 if e.correct and read[e.id] else 0.1 * (e.id[-1] == "0") for e in examples}
+        return super().step(examples)
+
+
+def test_a_lesson_that_misleads_the_teacher_is_found_out_and_read_no_more(memory: Memory) -> None:
+    trainer = Believer([])
+    lift = {"leave_out": 0.5, "readmit": 0.0, "least": 8}
+    settings: dict[str, Any] = {"memory": {"lift": lift}, "rollout": {"problems": 2, "samples": 16}}
+    parts = make(memory, ["4", "5"], trainer, pipeline={"every": 1000}, **settings)
+    for number in range(4):
+        m = Metrics(number)
+        rollouts = attempt(parts, m, PROBLEMS)
+        verdicts = verify(parts, m, PROBLEMS, rollouts)
+        experiences = remember(parts, m, rollouts, verdicts)
+        reflect(parts, m, PROBLEMS, experiences)
+        teaching = distil(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, experiences))
+        weigh(parts, m, rollouts, verdicts, teaching)
+    lessons = [i for p in PROBLEMS for i in memory.insights(p.id, kind="lesson")]
+    strategies = [i for p in PROBLEMS for i in memory.insights(p.id, kind="strategy")]
+    assert {memory.state(i) for i in lessons} == {"quarantined"} and m.values["quarantined"] == 2
+    assert {memory.state(i) for i in strategies} == {"live"}
+    evidence = memory.standings().of(lessons[0].id)
+    assert evidence.right.mean == pytest.approx(-0.55, abs=0.1)
+    step(parts, 4)
+    prompts = [bytes(e.teacher_prompt_ids).decode() for e in trainer.examples]
+    assert not any("Never guess." in p for p in prompts) and any("Add them." in p for p in prompts)
 
 
 def test_distillation_ends_when_the_teacher_gains_nothing(memory: Memory) -> None:

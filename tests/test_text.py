@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from pmd_agent.text import strip_thinking
+from pmd_agent.text import last_boxed, strip_thinking
 
 
 @pytest.mark.parametrize(
@@ -21,3 +23,32 @@ from pmd_agent.text import strip_thinking
 )
 def test_strip_thinking(text: str, left: str) -> None:
     assert strip_thinking(text) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        (r"so \boxed{42}.", "42"),
+        (r"\boxed{1} no, \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\boxed{5}}", "5"),
+        (r"\boxed{ \{1, 2\} }", r"\{1, 2\}"),
+        (r"$\boxed 7$", "7"),
+        (r"\boxed{3} and \boxed{4", "3"),
+        (r"{ \boxed{3} ", "3"),
+        (r"} \boxed{3}", "3"),
+        (r"\boxed{}", ""),
+        (r"\boxed{4", None),
+        ("boxed{4}", None),
+        ("", None),
+    ],
+)
+def test_what_is_in_the_last_box(text: str, inside: str | None) -> None:
+    assert last_boxed(text) == inside
+
+
+def test_many_boxes_take_no_time() -> None:
+    started = time.perf_counter()
+    assert last_boxed(r"\boxed{" * 20_000 + "}" * 20_000) == ""
+    assert last_boxed(r"\boxed{" * 20_000) is None
+    assert time.perf_counter() - started < 2.0

@@ -11,25 +11,32 @@ from typing import Annotated
 
 import typer
 
-from pmd_agent.cli import box, memory
+from pmd_agent.cli import bench, box, memory
+from pmd_agent.cli.compare import compare
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
 from pmd_agent.cli.export import export
+from pmd_agent.cli.problems import problems
 from pmd_agent.cli.run import run
 from pmd_agent.cli.schema import schema
 from pmd_agent.cli.serve import serve
+from pmd_agent.cli.sweep import sweep
 from pmd_agent.errors import PMDError
 
 app = typer.Typer(
     name="pmd", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 app.command()(run)
+app.command()(problems)
 app.command()(evaluate)
+app.command()(compare)
+app.command()(sweep)
 app.add_typer(memory.app, name="memory")
 app.command()(export)
 app.command()(serve)
 app.command()(doctor)
 app.add_typer(box.app, name="box")
+app.add_typer(bench.app, name="bench")
 app.command()(schema)
 
 

@@ -1,4 +1,4 @@
-"""pmd memory list | show | search: read what a run has remembered."""
+"""pmd memory list | show | search, and what is in files of their own: recall | taught, export | import."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmd_agent.cli.memory_bank import export, import_
+from pmd_agent.cli.memory_recall import recall, taught
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
     from pmd_agent.run_dir import RunDir
 
 app = typer.Typer(no_args_is_help=True, help="Read what a run has remembered.")
+
+app.command()(recall)
+app.command()(export)
+app.command("import")(import_)
+app.command()(taught)
 
 LINE = 160
 """Characters of a text that a list shows."""
@@ -35,7 +42,7 @@ def list_(
     from pmd_agent.console import Console
 
     console = Console()
-    with _opened(run) as (_, memory):
+    with opened(run) as (_, memory):
         for each in [tier] if tier else reversed(TIERS):
             entries = memory.list(each)
             more = f", the newest {limit}" if len(entries) > limit else ""
@@ -53,7 +60,7 @@ def show(
     from pmd_agent.errors import MemoryStoreError
 
     console = Console()
-    with _opened(run) as (directory, memory):
+    with opened(run) as (directory, memory):
         entry = memory.get(entry_id)
         if entry is None:
             ids = [e.id for each in TIERS for e in memory.list(each, include_archived=True)]
@@ -75,7 +82,7 @@ def search(
     from pmd_agent.console import Console
 
     console = Console()
-    with _opened(run) as (_, memory):
+    with opened(run) as (_, memory):
         hits = memory.search(text, tier, k)
         rows = [(round(near, 3), found, *_row(entry)) for found, entry, near in hits]
     if rows:
@@ -84,28 +91,54 @@ def search(
         console.info("nothing is like it")
 
 
+@app.command()
+def lift(
+    run: Run, limit: Annotated[int, typer.Option(min=1, help="So many of the worst and of the best.")] = 10
+) -> None:
+    """What reading each memory does to the teacher, as far as it was measured (memory.lift), the worst first."""
+    from pmd_agent.console import Console
+
+    console = Console()
+    with opened(run) as (_, memory):
+        standings = memory.standings()
+        rows = []
+        for name in standings.measured():
+            e, entry = standings.of(name), memory.get(name)
+            text = " ".join(entry.text.split())[:LINE] if entry else ""
+            numbers = (f"{e.lift:+.4f}", f"{e.error:.4f}", f"{e.right.mean:+.4f}", f"{e.right.error:.4f}", round(e.n))
+            rows.append((e.lift, (name, standings.state(name), *numbers, text)))
+        rows.sort(key=lambda row: row[0])
+        shown = [cells for _, cells in (rows if len(rows) <= 2 * limit else [*rows[:limit], *rows[-limit:]])]
+    if shown:
+        console.table(["id", "state", "lift", "±", "on correct", "±", "n", "text"], shown)
+    else:
+        console.info("no lift was measured: memory.lift.leave_out is 0, or no step has ended yet")
+
+
 @contextmanager
-def _opened(run: str) -> Iterator[tuple[RunDir, Memory]]:
+def opened(run: str) -> Iterator[tuple[RunDir, Memory]]:
     """A run and its memory. Raises RunError where it has none, MemoryStoreError where the run is still going."""
     from pmd_agent.errors import RunError
     from pmd_agent.run_dir import RunDir
 
     directory = RunDir.open(run)
-    note = directory.read_json("memory/memory.json")
-    if note is None:
+    recipe, note = directory.recipe, directory.read_json("memory/memory.json")
+    if note is None and recipe.memory.server is None:
         raise RunError(f"{directory.path} has no memory.", "A run keeps one if memory.tiers and memory.persist say so.")
-    from pmd_agent.memory import HashingEmbedder, Memory
+    from pmd_agent.memory_of import open_memory
 
-    with Memory.open(directory.memory_path, HashingEmbedder(int(note["embedder"]["dimension"]))) as memory:
+    # All that is stored can be looked at, whatever the run reads of it.
+    recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"tiers": TIERS})})
+    with open_memory(recipe, directory.memory_path) as memory:
         yield directory, memory
 
 
 def _row(entry: Entry) -> tuple[str, int, str, str]:
     text = " ".join(entry.text.split())
-    return entry.id, entry.step, _about(entry), text if len(text) <= LINE else text[: LINE - 3] + "..."
+    return entry.id, entry.step, about(entry), text if len(text) <= LINE else text[: LINE - 3] + "..."
 
 
-def _about(entry: Entry) -> str:
+def about(entry: Entry) -> str:
     if isinstance(entry, Experience):
         return f"{entry.problem_id} {'right' if entry.correct else 'wrong'}"
     if isinstance(entry, Insight):
@@ -122,6 +155,7 @@ def _tree(memory: Memory, entry: Entry, depth: int) -> Iterator[str]:
         "policy version": entry.policy_version,
         **_facts(entry),
         **({"retired at step": retired} if retired is not None else {}),
+        **_standing(memory, entry),
     }
     indent = "    " * depth
     tier = "behavior" if isinstance(entry, Behavior) else "insight" if isinstance(entry, Insight) else "experience"
@@ -136,13 +170,35 @@ def _tree(memory: Memory, entry: Entry, depth: int) -> Iterator[str]:
         yield f"{indent}    {missing} more that are no longer stored"
 
 
+def _standing(memory: Memory, entry: Entry) -> dict[str, object]:
+    """How it fared so far; nothing where nothing is known."""
+    standings = memory.standings()
+    facts: dict[str, object] = {}
+    if uses := standings.uses(entry.id):
+        facts["read in teaching"] = uses
+    evidence = standings.of(entry.id)
+    if evidence.n >= 2:
+        facts["lift"] = f"{evidence.lift:+.4f} ± {evidence.error:.4f} nats per token"
+        facts["on correct rollouts"] = f"{evidence.right.mean:+.4f} ± {evidence.right.error:.4f}"
+    if why := standings.why(entry.id):
+        facts[standings.state(entry.id)] = why
+    return facts
+
+
 def _facts(entry: Entry) -> dict[str, object]:
     """What only this tier has."""
+    facts: dict[str, object]
     if isinstance(entry, Behavior):
-        return {"name": entry.name, "cluster": entry.cluster, "support": entry.support}
+        return {"name": entry.name, "cluster": entry.cluster, "support": entry.support, **_written(entry)}
     if isinstance(entry, Insight):
-        return {"problem": entry.problem_id, "kind": entry.kind, "confidence": round(entry.confidence, 3)}
-    facts: dict[str, object] = {"problem": entry.problem_id, "reward": round(entry.reward, 3), "answer": entry.answer}
+        facts = {"problem": entry.problem_id, "kind": entry.kind, "confidence": round(entry.confidence, 3)}
+        return facts | {"support": entry.support, **_written(entry)}
+    facts = {"problem": entry.problem_id, "reward": round(entry.reward, 3), "answer": entry.answer}
     if entry.feedback:
         facts["feedback"] = json.dumps(entry.feedback, ensure_ascii=False)
     return facts | {"rollout in": f"rollouts/step-{entry.step:06d}.jsonl"}
+
+
+def _written(entry: Insight | Behavior) -> dict[str, object]:
+    facts: dict[str, object] = {"program": entry.program} if entry.program else {}
+    return facts | ({"also said as": ", ".join(entry.merged)} if entry.merged else {})

@@ -1,13 +1,17 @@
 """What the teacher reads: memory first, general to specific, and last the problem, whole and untouched.
 
-The student never reads this text. Over budget, memories are dropped, least useful first; the problem never is.
+The student never reads this text. Over budget, memories are dropped, least useful first; the problem never is. What was
+remembered may say anything: it is cut to a bounded length and cleaned of every marker by which it could end its turn, and it
+stands in the user's message only, never in the system's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from pmd_agent.text import neutralise, strip_thinking
+from pmd_agent.text import cut, neutralise, strip_thinking
 from pmd_agent.types import Problem, TeacherContext
 
 Messages = list[dict[str, str]]
@@ -19,6 +23,26 @@ LESSONS = "What failed on this problem:"
 DEMONSTRATION = "A correct solution of this problem:"
 FEEDBACK = "Feedback on a failed attempt at this problem:"
 PROBLEM = "Now solve this problem:"
+
+CHARS_PER_TOKEN = 8
+"""No remembered text is read beyond so many characters for each token of the budget: megabytes are not tokenised."""
+_HEADING = re.compile(
+    r"^(?=[^\S\n]*(?:"
+    + "|".join(map(re.escape, (INTRODUCTION, BEHAVIORS, STRATEGIES, LESSONS, DEMONSTRATION, FEEDBACK, PROBLEM)))
+    + "))",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The teacher's conversation, and what became of each memory that was recalled."""
+
+    messages: Messages
+    read: tuple[str, ...] = ()
+    """Ids of the memories that are in it."""
+    dropped: tuple[str, ...] = ()
+    """Ids of those that did not fit the budget, in the order in which they went."""
 
 
 def student_messages(problem: Problem) -> Messages:
@@ -33,32 +57,59 @@ def teacher_messages(
     *,
     max_tokens: int,
     count_tokens: Callable[[str], int],
+    markers: Collection[str] = (),
 ) -> Messages:
-    """The same conversation with the memory before the problem.
+    """The same conversation with the memory before the problem: `read` without the account of it."""
+    return read(context, rollout_id, max_tokens=max_tokens, count_tokens=count_tokens, markers=markers).messages
 
-    `max_tokens` bounds the user message. While it is exceeded, what is least useful goes first: feedback, then the last
-    line of the longest list, the demonstration at the end. `rollout_id` is the rollout being taught (None in
-    evaluation): its own text is never its demonstration.
+
+def read(
+    context: TeacherContext,
+    rollout_id: str | None,
+    *,
+    max_tokens: int,
+    count_tokens: Callable[[str], int],
+    markers: Collection[str] = (),
+) -> Reading:
+    """The teacher's conversation within `max_tokens` for the user message.
+
+    While that is exceeded, what is least useful goes first: feedback, then the last line of the longest list, the
+    demonstration at the end. `rollout_id` is the rollout being taught (None in evaluation): its own text is never its
+    demonstration. `markers`: the special tokens of the reader's tokenizer.
     """
     problem = context.problem
-    behaviors = [b.text for b in context.behaviors]
-    strategies = [i.text for i in context.strategies]
-    lessons = [i.text for i in context.lessons]
+    bound = CHARS_PER_TOKEN * max(64, max_tokens)
+    behaviors, strategies, lessons = (
+        [(entry.id, cut(entry.text, bound)) for entry in entries]
+        for entries in (context.behaviors, context.strategies, context.lessons)
+    )
     shown = context.demonstration_for(rollout_id)
-    demonstration = strip_thinking(shown.text) if shown else ""
-    feedback = context.feedback.get(rollout_id, "") if rollout_id else ""
+    demonstration = cut(strip_thinking(shown.text), bound) if shown else ""
+    feedback = cut(context.feedback.get(rollout_id, ""), bound) if rollout_id else ""
+    dropped: list[str] = []
 
     while True:
-        text = render(problem.prompt, behaviors, strategies, lessons, demonstration, feedback)
-        if count_tokens(text) <= max_tokens or text == problem.prompt:
+        text = render(
+            problem.prompt,
+            [line for _, line in behaviors],
+            [line for _, line in strategies],
+            [line for _, line in lessons],
+            demonstration if shown else "",
+            feedback,
+            markers=markers,
+        )
+        if text == problem.prompt or count_tokens(text) <= max_tokens:
             break
         if feedback:
             feedback = ""
         elif lessons or behaviors or strategies:
-            max((lessons, behaviors, strategies), key=len).pop()
+            dropped.append(max((lessons, behaviors, strategies), key=len).pop()[0])
         else:
-            demonstration = ""
-    return [*student_messages(problem)[:-1], {"role": "user", "content": text}]
+            assert shown is not None
+            dropped.append(shown.id)
+            shown = None
+    ids = [entry_id for entry_id, _ in (*behaviors, *strategies, *lessons)] + ([shown.id] if shown else [])
+    return Reading([*student_messages(problem)[:-1], {"role": "user", "content": text}], tuple(ids), tuple(dropped))
 
 
 def render(
@@ -68,14 +119,16 @@ def render(
     lessons: list[str],
     demonstration: str = "",
     feedback: str = "",
+    *,
+    markers: Collection[str] = (),
 ) -> str:
     """The user message. With nothing remembered it is the problem alone, as the student reads it."""
     sections = [
-        _bullets(BEHAVIORS, behaviors),
-        _bullets(STRATEGIES, strategies),
-        _bullets(LESSONS, lessons),
-        f"{DEMONSTRATION}\n{neutralise(demonstration)}" if demonstration else "",
-        f"{FEEDBACK}\n{neutralise(feedback)}" if feedback else "",
+        _bullets(BEHAVIORS, behaviors, markers),
+        _bullets(STRATEGIES, strategies, markers),
+        _bullets(LESSONS, lessons, markers),
+        _block(DEMONSTRATION, demonstration, markers),
+        _block(FEEDBACK, feedback, markers),
     ]
     sections = [section for section in sections if section]
     if not sections:
@@ -83,7 +136,14 @@ def render(
     return "\n\n".join([INTRODUCTION, *sections, f"{PROBLEM}\n{problem}"])
 
 
-def _bullets(title: str, lines: list[str]) -> str:
-    unique = dict.fromkeys(" ".join(neutralise(line).split()) for line in lines)
+def _bullets(title: str, lines: list[str], markers: Collection[str]) -> str:
+    # White space first: joined lines must not become a marker.
+    unique = dict.fromkeys(neutralise(" ".join(line.split()), markers).strip() for line in lines)
     unique.pop("", None)
     return "\n".join([title, *(f"- {line}" for line in unique)]) if unique else ""
+
+
+def _block(title: str, text: str, markers: Collection[str]) -> str:
+    """Several lines, none of which can pass for a heading of this page."""
+    text = "\n".join(neutralise(text, markers).splitlines()).strip("\n")
+    return f"{title}\n" + _HEADING.sub("> ", text) if text.strip() else ""

@@ -24,6 +24,9 @@ class Example:
     advantage: float | None = None
     """None: the student follows the teacher. A number: no teacher, GRPO's objective with this advantage at each token."""
 
+    id: str = ""
+    """The rollout's."""
+
     def without_loss_on(self, ids: Collection[int]) -> Example:
         """The same, with no loss on these tokens; what comes after still reads them."""
         kept = tuple(w and token not in ids for w, token in zip(self.written, self.completion_ids, strict=True))

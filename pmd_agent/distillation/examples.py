@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.groups import advantages, pass_rate_weight
 from pmd_agent.recipe import Recipe
-from pmd_agent.types import Rollout, TeacherContext, Verdict
+from pmd_agent.types import Rollout, TeacherContext, Tier, Verdict
 
 PromptOf = Callable[[TeacherContext, Rollout], Sequence[int] | None]
 """The teacher's prompt; None where not even the bare problem fits beside the rollout."""
@@ -86,6 +86,20 @@ def control_contexts(contexts_P: Sequence[TeacherContext]) -> dict[str, list[Tea
     return found
 
 
+def tier_contexts(contexts_P: Sequence[TeacherContext], tiers: Sequence[Tier]) -> dict[str, list[TeacherContext]]:
+    """What teachers read that are shown one of these tiers alone.
+
+    experience: the demonstration and the feedback, this batch's (SDPO's context) among them; insight: strategies and lessons;
+    behavior: behaviors.
+    """
+    of: dict[Tier, Callable[[TeacherContext], TeacherContext]] = {
+        "experience": lambda c: replace(c, behaviors=(), strategies=(), lessons=()),
+        "insight": lambda c: replace(c, behaviors=(), demonstrations=(), feedback={}),
+        "behavior": lambda c: replace(c, strategies=(), lessons=(), demonstrations=(), feedback={}),
+    }
+    return {tier: [of[tier](c) for c in contexts_P] for tier in tiers}
+
+
 def _example(
     rollout: Rollout, teacher_prompt: Sequence[int], correct: bool, weight: float, advantage: float | None
 ) -> Example:
@@ -98,4 +112,5 @@ def _example(
         correct=correct,
         weight=weight,
         advantage=advantage,
+        id=rollout.id,
     )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.objectives import Judged, Tokens
+from pmd_agent.distillation.parallel import Team
 
 
 class Tally:
@@ -15,7 +16,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
-        self._gain = {True: [0.0, 0], False: [0.0, 0]}
+        self.gains: dict[str, float] = {}
+        """Rollout id -> the teacher's mean gain over its tokens."""
+        self._gain = {True: [0.0, 0.0], False: [0.0, 0.0]}
 
     def add(self, tokens: Tokens, judged: Judged) -> None:
         self.loss += float((judged.loss_N.detach() * tokens.weight_N).sum())
@@ -29,8 +32,20 @@ class Tally:
         """`gain_N`: the teacher's log-probability less the student's, at the written tokens of the batch."""
         for e, gain in zip(batch, gain_N.split([sum(e.written) for e in batch]), strict=True):
             if len(gain):
-                self._gain[e.correct][0] += float(gain.mean())
+                self.gains[e.id] = float(gain.mean())
+                self._gain[e.correct][0] += self.gains[e.id]
                 self._gain[e.correct][1] += 1
+
+    def over(self, team: Team) -> Tally:
+        """The sums of all processes; all have to ask."""
+        names = ("loss", "weight", "tokens", "entropy", "ratio", "clipped")
+        values = team.sum([*(getattr(self, name) for name in names), *self._gain[True], *self._gain[False]])
+        whole = Tally()
+        for name, value in zip(names, values, strict=False):
+            setattr(whole, name, value)
+        whole._gain = {True: values[-4:-2], False: values[-2:]}
+        whole.gains = team.merge(self.gains)
+        return whole
 
     @property
     def teacher_gain(self) -> float | None:

@@ -2,46 +2,65 @@
 
 For each rollout the teacher reads memory + problem + the rollout, the student problem + the rollout; both give a distribution
 at every token of the rollout, and the student moves towards the teacher. A rollout with an advantage has no teacher: GRPO's
-objective moves the student (objectives.py has both). Logits are computed for those positions only, in chunks that are
-recomputed in the backward pass.
+objective moves the student (objectives.py has both). What sequences share at the start is computed once (reader.py), and
+logits at those positions only, a chunk at a time (chunks.py).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
+from pmd_agent.distillation.batches import by_objective, length, micro_batches, shares, split
+from pmd_agent.distillation.chunks import backward, chunks
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.objectives import Judged, Tokens, distilled, reinforced
+from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.policy_gradient import token_logprobs
-from pmd_agent.distillation.read_out import body_of, read_out
+from pmd_agent.distillation.read_out import read_out
+from pmd_agent.distillation.reader import Reader
 from pmd_agent.distillation.tally import Tally
+from pmd_agent.distillation.trainer_state import State, gathered, restore
+from pmd_agent.errors import PolicyError
 from pmd_agent.recipe_learning import Distill
 from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
-
-CHUNK = 1024
-"""Positions whose logits exist at one time."""
 
 
 class Trainer:
     """Owns the optimiser and the teacher's weights; the student's are the active adapter of `model`, changed in place."""
 
     def __init__(
-        self, model: Any, settings: Distill, *, pad_id: int, seed: int, special_ids: Collection[int] = frozenset()
+        self,
+        model: Any,
+        settings: Distill,
+        *,
+        pad_id: int,
+        seed: int,
+        special_ids: Collection[int] = frozenset(),
+        team: Team | None = None,
+        device: torch.device | None = None,
     ) -> None:
-        self.model, self.settings, self.pad_id, self.seed = model, settings, pad_id, seed
+        """`device`: where a model is to be that does not fit there before it is sharded; by default, where it is."""
+        self.model, self.settings, self.seed, self.team = model, settings, seed, team or Team()
         self.steps = 0
+        self.gains: dict[str, float] = {}
+        """Rollout id -> how much more its teacher believed in it than the student, in the last step; nats per token."""
         self.total_steps: int | None = None
         """The run's length, which a falling learning rate follows."""
         self._unlearnt = frozenset(special_ids) if settings.mask_special else frozenset()
-        self._logits = read_out(model.get_base_model())
+        base = model.get_base_model()
+        self._read_out = read_out(base)
+        self._vocabulary = int(base.config.get_text_config().vocab_size)
+        self.reader = Reader(model, pad_id=pad_id, share=settings.share_prefixes)
+        device = device or base.device
+        _checkpoint(base, settings.gradient_checkpointing, device)
+        self.team.shard(base, device)
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
@@ -51,6 +70,7 @@ class Trainer:
         An update's loss is the mean over its tokens: sum of weight x loss / sum of weights.
         """
         settings = self.settings
+        self.gains = {}
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
@@ -63,18 +83,27 @@ class Trainer:
         order = torch.randperm(len(examples)).tolist()
         tally = Tally()
         norms = []
-        for part in _split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
+        for part in split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
             total = sum(e.weight * sum(e.written) for e in part) or 1.0
             self._optimiser.zero_grad(set_to_none=True)
-            for batch in _micro_batches(part, settings.batch_tokens):
-                self._backward(batch, total, tally)
-            norms.append(float(torch.nn.utils.clip_grad_norm_(self._parameters, settings.max_grad_norm)))
+            with self.reader.precision():
+                for batch, counts in self._micro_batches(part):
+                    self._backward(batch, total / self.team.scale, tally if counts else Tally())
+            self.team.add_gradients(self._parameters)
+            norms.append(self.team.clip_gradients(self._parameters, settings.max_grad_norm))
             self._optimiser.step()
         self.model.eval()
         if settings.teacher.type == "ema":
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
+        tally = tally.over(self.team)
+        self.gains = tally.gains
         return tally.metrics() | {"grad_norm": sum(norms) / len(norms), "lr": lr}
+
+    def learn(self, examples: Sequence[Example], total_steps: int | None) -> None:
+        """A step of a run of this length, as rank 0 tells it."""
+        self.total_steps = total_steps
+        self.step(examples)
 
     @torch.no_grad()
     def gain(self, examples: Sequence[Example]) -> float | None:
@@ -85,14 +114,16 @@ class Trainer:
         """
         tally = Tally()
         learnt = [e.without_loss_on(self._unlearnt) for e in examples]
-        for batch in _micro_batches(learnt, self.settings.batch_tokens):
-            tokens, teachers = self._tokens(batch), self._references(batch)
-            gain_N = [
-                token_logprobs(self._mixed([h[part] for h in teachers]), t.target_N) - t.sampled_N
-                for part, t in _chunks(tokens)
-            ]
-            tally.add_gain(batch, torch.cat(gain_N))
-        return tally.teacher_gain
+        with self.reader.precision():
+            for batch, counts in self._micro_batches(learnt):
+                tokens, teachers = self._tokens(batch), self._references(batch)
+                gain_N = [
+                    token_logprobs(self._mixed([h[part] for h in teachers]), t.target_N) - t.sampled_N
+                    for part, t in chunks(tokens, self._vocabulary)
+                ]
+                if counts:
+                    tally.add_gain(batch, torch.cat(gain_N))
+        return tally.over(self.team).teacher_gain
 
     def _lr(self) -> float:
         """Of this step: the warm-up, then constant or falling to zero over `total_steps`."""
@@ -106,16 +137,25 @@ class Trainer:
         tokens, references = self._tokens(batch), self._references(batch)
         objective = self._distilled if batch[0].advantage is None else self._reinforced
         self.model.train()
-        student_ND = self._hidden([(e.student_prompt_ids, e) for e in batch])
-        chunks = [
-            checkpoint(objective, student_ND[part], [h[part] for h in references], t, use_reentrant=False)
-            for part, t in _chunks(tokens)
-        ]
-        judged = Judged(*map(torch.cat, zip(*chunks, strict=True)))
-        ((judged.loss_N * tokens.weight_N).sum() / total).backward()
+        student_ND = self.reader.hidden([(e.student_prompt_ids, e) for e in batch])
+        judged = backward(objective, student_ND, references, tokens, total=total, vocabulary=self._vocabulary)
         tally.add(tokens, judged)
         if batch[0].advantage is None:
             tally.add_gain(batch, judged.gain_N)
+
+    def _micro_batches(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], bool]]:
+        """This process's, and whether they count: one that only keeps step with other processes does not."""
+        shared, team = not self.reader.unshared, self.team
+        for share in by_objective(examples):
+            cut = [
+                list(micro_batches(part, self.settings.batch_tokens, shared=shared))
+                for part in shares(share, team.size, shared=shared)
+            ]
+            mine = cut[team.rank]
+            yield from ((batch, True) for batch in mine)
+            if team.even:
+                idle = [replace(min(share, key=length), weight=0.0)]
+                yield from ((idle, False) for _ in range(max(map(len, cut)) - len(mine)))
 
     def _distilled(self, student_ND: Tensor, teachers_ND: list[Tensor], tokens: Tokens) -> Judged:
         with torch.no_grad():
@@ -126,6 +166,10 @@ class Trainer:
         with torch.no_grad():
             initial_NV = self._logits(initial_ND[0]) if initial_ND else None
         return reinforced(self._logits(student_ND), initial_NV, tokens, self.settings.grpo)
+
+    def _logits(self, hidden_ND: Tensor) -> Tensor:
+        with self.reader.autocast():
+            return self._read_out(hidden_ND)
 
     def _mixed(self, teachers_ND: list[Tensor]) -> Tensor:
         """(N, V) logits of the teacher: of one, or of two interpolated, (1 - mix) initial + mix current."""
@@ -149,7 +193,7 @@ class Trainer:
         found = []
         for weights in who:
             with answering_as(self.model, weights):
-                found.append(self._hidden(rows))
+                found.append(self.reader.hidden(rows))
         return found
 
     def _tokens(self, batch: Sequence[Example]) -> Tokens:
@@ -162,81 +206,69 @@ class Trainer:
         advantage_N = torch.tensor([e.advantage or 0.0 for e, n in zip(batch, count_B, strict=True) for _ in range(n)])
         return Tokens(*(column.to(device) for column in (target_N, sampled_N, weight_N, advantage_N)))
 
-    def _hidden(self, rows: Sequence[tuple[tuple[int, ...], Example]]) -> Tensor:
-        """(N, D) last hidden states at the positions that predict the tokens which the policy wrote.
-
-        Rows are padded on the right: under causal attention padding cannot reach what comes before it.
-        """
-        device = self._parameters[0].device
-        width = max(len(prompt) + len(e.completion_ids) for prompt, e in rows)
-        ids = torch.full((len(rows), width), self.pad_id)
-        predicts = torch.zeros((len(rows), width), dtype=torch.bool)
-        for row, (prompt, e) in enumerate(rows):
-            end = len(prompt) + len(e.completion_ids)
-            ids[row, :end] = torch.tensor([*prompt, *e.completion_ids])
-            predicts[row, len(prompt) - 1 : end - 1] = torch.tensor(e.written)
-        body = body_of(self.model.get_base_model())
-        hidden: Tensor = body(input_ids=ids.to(device), use_cache=False).last_hidden_state
-        return hidden[predicts.to(device)]
-
     # --- state ------------------------------------------------------------------------------------------------
 
     def save_adapter(self, folder: Path) -> None:
         """The student in PEFT's own format, loadable without this package."""
-        self.model.save_pretrained(str(folder), selected_adapters=[STUDENT], save_embedding_layers=False)
+        self.write_adapter(folder, self.gather())
+
+    def save(self, folder: Path) -> None:
+        """Everything that training goes on from: adapters, optimiser, position."""
+        torch.save(self.gather(), folder / "trainer.pt")
+        (folder / "trainer.json").write_text(json.dumps({"steps": self.steps}))
+
+    def load(self, folder: Path) -> None:
+        state = torch.load(folder / "trainer.pt", weights_only=True, map_location="cpu")
+        self.restore(state, json.loads((folder / "trainer.json").read_text())["steps"])
+
+    def gather(self) -> State:
+        """The state, whole; where the weights are sharded, all processes have to ask."""
+        return gathered(self.model, self._optimiser)
+
+    def restore(self, state: State, steps: int) -> None:
+        """Go on from a state that was gathered after so many steps."""
+        restore(self.model, self._optimiser, state)
+        self.steps = steps
+
+    def write_adapter(self, folder: Path, state: State) -> None:
+        student = {name.replace(".*.", f".{STUDENT}."): p for name, p in state["student"].items()}
+        self.model.save_pretrained(
+            str(folder), selected_adapters=[STUDENT], save_embedding_layers=False, state_dict=student
+        )
         nested = folder / STUDENT  # peft puts a named adapter into a folder of its name
         for file in nested.iterdir():
             file.rename(folder / file.name)
         nested.rmdir()
         (folder / "README.md").unlink(missing_ok=True)
 
-    def save(self, folder: Path) -> None:
-        """Everything that training goes on from: adapters, optimiser, position."""
-        state: dict[str, Any] = {
-            "student": adapter_parameters(self.model, STUDENT),
-            "teacher": adapter_parameters(self.model, TEACHER),
-            "optimiser": self._optimiser.state_dict(),
-        }
-        torch.save(state, folder / "trainer.pt")
-        (folder / "trainer.json").write_text(json.dumps({"steps": self.steps}))
 
-    def load(self, folder: Path) -> None:
-        state = torch.load(folder / "trainer.pt", weights_only=True, map_location="cpu")
-        with torch.no_grad():
-            for adapter, saved in ((STUDENT, state["student"]), (TEACHER, state["teacher"])):
-                for name, parameter in adapter_parameters(self.model, adapter).items():
-                    parameter.copy_(saved[name])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self.steps = json.loads((folder / "trainer.json").read_text())["steps"]
+class LeadingTrainer(Trainer):
+    """Rank 0's: the others (parallel.follow) do with it what takes all of them."""
 
+    def step(self, examples: Sequence[Example]) -> dict[str, float]:
+        with self.team.working("learn", list(examples), self.total_steps):
+            return super().step(examples)
 
-def _chunks(tokens: Tokens) -> Iterator[tuple[slice, Tokens]]:
-    """Pieces of at most CHUNK tokens; one empty piece where there are none."""
-    for start in range(0, max(1, len(tokens.target_N)), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield part, tokens.at(part)
+    def gain(self, examples: Sequence[Example]) -> float | None:
+        with self.team.working("gain", list(examples)):
+            return super().gain(examples)
+
+    def gather(self) -> State:
+        with self.team.working("gather"):
+            return super().gather()
+
+    def restore(self, state: State, steps: int) -> None:
+        with self.team.working("restore", state, steps):
+            super().restore(state, steps)
 
 
-def _split(examples: list[Example], parts: int) -> Iterator[list[Example]]:
-    """So many parts (fewer where there are fewer examples), their sizes one apart at most."""
-    parts = min(parts, len(examples))
-    bounds = [len(examples) * i // parts for i in range(parts + 1)]
-    for start, end in pairwise(bounds):
-        yield examples[start:end]
-
-
-def _micro_batches(examples: Sequence[Example], tokens: int) -> Iterator[list[Example]]:
-    """Like lengths together, at most `tokens` padded tokens (of teacher and student) in one forward pass, one objective each."""
-
-    def cost(e: Example) -> int:
-        return len(e.teacher_prompt_ids) + len(e.student_prompt_ids) + 2 * len(e.completion_ids)
-
-    batch: list[Example] = []
-    for example in sorted(examples, key=lambda e: (e.advantage is None, cost(e))):
-        other = batch and (batch[0].advantage is None) != (example.advantage is None)
-        if batch and (other or (len(batch) + 1) * cost(example) > tokens):
-            yield batch
-            batch = []
-        batch.append(example)
-    if batch:
-        yield batch
+def _checkpoint(base: Any, wanted: bool | None, device: torch.device) -> None:
+    """Activations are computed again in the backward pass where it is wanted, or (None) on a GPU. Raises PolicyError."""
+    if wanted is None:
+        wanted = device.type != "cpu" and base.supports_gradient_checkpointing
+    if wanted and not base.supports_gradient_checkpointing:
+        raise PolicyError(
+            f"{type(base).__name__} cannot compute its activations again.", "Set distill.gradient_checkpointing=false."
+        )
+    if wanted:
+        base.gradient_checkpointing_enable({"use_reentrant": False})

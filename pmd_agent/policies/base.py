@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pmd_agent.types import Completion, Sampling
 
@@ -24,6 +24,11 @@ class Policy(Protocol):
 
     shares_weights: bool
     """True where a trainer in this process changes the weights in place; then `load` only notes the version."""
+
+    @property
+    def markers(self) -> frozenset[str]:
+        """Texts that its tokenizer reads as special tokens: no remembered text may bring one into a prompt."""
+        ...
 
     def encode(self, messages: Messages) -> list[int]:
         """The prompt as token ids, chat template applied, ready for an answer."""
@@ -52,3 +57,11 @@ class Policy(Protocol):
     def close(self) -> None:
         """Free what the policy holds."""
         ...
+
+
+def markers_of(tokenizer: Any) -> frozenset[str]:
+    """The special tokens of a Hugging Face tokenizer, and what else it has added that its chat template writes."""
+    template = str(tokenizer.chat_template or "")
+    added = tokenizer.added_tokens_decoder.values()
+    found = {token.content for token in added if token.special or token.content in template}
+    return frozenset(found | set(tokenizer.all_special_tokens))

@@ -1,7 +1,19 @@
 """Data sources: files, the Hugging Face hub, SciKnowEval, Python functions; each becomes a `Split` of Problems."""
 
 from pmd_agent.problems.function import load_function
+from pmd_agent.problems.sets import ProblemSets, load_problems
 from pmd_agent.problems.sources import Row, load_hub, read, read_rows
-from pmd_agent.problems.split import Split, hold_out, validation_split
+from pmd_agent.problems.split import Split, first_of_each_kind, hold_out
 
-__all__ = ["Row", "Split", "hold_out", "load_function", "load_hub", "read", "read_rows", "validation_split"]
+__all__ = [
+    "ProblemSets",
+    "Row",
+    "Split",
+    "first_of_each_kind",
+    "hold_out",
+    "load_function",
+    "load_hub",
+    "load_problems",
+    "read",
+    "read_rows",
+]

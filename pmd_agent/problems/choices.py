@@ -66,6 +66,16 @@ def letter_answer(answer: str, letters: tuple[str, ...], field: str = "answer") 
     return letter
 
 
+def option_lines(choices: Any) -> str:
+    """`A: text`, a line for each option of what `letters_of` takes; empty where there are letters only."""
+    if isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
+        texts = [] if all(choice in LETTERS for choice in choices) else choices
+        options = dict(zip(LETTERS, texts, strict=False))
+    else:
+        options = labelled_options(choices)
+    return "\n".join(f"{letter}: {text}" for letter, text in options.items())
+
+
 def letters_of(choices: Any) -> tuple[str, ...]:
     """The letters of a user's `choices`: letters, labelled options, or a list of texts (then A, B, ... in order)."""
     if isinstance(choices, Mapping) or (isinstance(choices, list) and choices and isinstance(choices[0], Mapping)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pmd_agent.errors import ProblemError
@@ -12,15 +13,15 @@ from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.types import Problem
 
 
-def load_function(name: str, *, test_fraction: float = 0.1, seed: int = 42) -> Split:
-    """Calls `package.module:function` without arguments; modules in the working directory are found too.
+def load_function(function: str, *, test_fraction: float = 0.1, seed: int = 42) -> Split:
+    """Calls `function`, named as package.module:function, without arguments; modules in the working directory are found too.
 
     It returns Problems (then `test_fraction` of every kind is held out), a pair (train, test) of them, or a Split.
     ProblemError if it cannot be imported, fails, or returns anything else.
     """
-    function = _resolve(name)
+    name, call = function, _resolve(function)
     try:
-        made = function()
+        made = call()
         if isinstance(made, Split):
             parts: list[Any] = [made.train, made.test]
         else:
@@ -33,7 +34,9 @@ def load_function(name: str, *, test_fraction: float = 0.1, seed: int = 42) -> S
         raise ProblemError(f"{name} failed at {place}: {type(error).__name__}: {error}") from error
     _check(name, parts)
     train, test = parts if len(parts) == 2 else hold_out(parts[0], test_fraction, seed)
-    return Split(tuple(train), tuple(test), made.skipped if isinstance(made, Split) else ())
+    if isinstance(made, Split):
+        return replace(made, train=tuple(train), test=tuple(test))
+    return Split(tuple(train), tuple(test))
 
 
 def _is_pair(made: object) -> bool:

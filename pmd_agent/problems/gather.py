@@ -18,6 +18,14 @@ class BadRow(Exception):
     """Raised while one row is turned into a problem: the message is the reason."""
 
 
+class Misfits(ProblemError):
+    """More rows do not fit than may. `reasons` has all of them, each as `where: reason`."""
+
+    def __init__(self, message: str, hint: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(message, hint)
+        self.reasons = reasons
+
+
 class Gatherer:
     """Collects the problems of one source, which may be several files: ids are unique over all of them."""
 
@@ -51,7 +59,7 @@ class Gatherer:
         return tuple(problems)
 
     def finish(self) -> tuple[str, ...]:
-        """The rows left out, as `where: reason`. ProblemError if they are too many, or if nothing is left."""
+        """The rows left out, as `where: reason`. Misfits if they are too many; ProblemError if there is no row at all."""
         if not self.bad and self.total:
             return ()
         if len(self.bad) <= self.max_bad_fraction * self.total:
@@ -61,7 +69,7 @@ class Gatherer:
         lines = "".join(f"\n    {line}" for line in self.bad[:SHOWN])
         more = f"\n    ... and {len(self.bad) - SHOWN} more" if len(self.bad) > SHOWN else ""
         message = f"{len(self.bad)} of {self.total} rows of {self.source} cannot be used:{lines}{more}"
-        raise ProblemError(message, self._hint())
+        raise Misfits(message, self._hint(), tuple(self.bad))
 
     def _object(self, row: Row) -> Mapping[str, Any]:
         if not isinstance(row.value, dict):

@@ -68,7 +68,7 @@ def load(
         )
     skipped = gatherer.finish()
     twins = [_twins(problem, seed) for problem in whole]
-    return Split(tuple(half for half, _ in twins), tuple(full for _, full in twins), skipped)
+    return Split(tuple(half for half, _ in twins), tuple(full for _, full in twins), skipped, same_problems=True)
 
 
 def _files(path: Path | None, hub: str, files: Sequence[str]) -> list[Path]:

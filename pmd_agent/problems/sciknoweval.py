@@ -15,14 +15,14 @@ from typing import Any
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.choices import labelled_options, letter_answer, letters_in
 from pmd_agent.problems.gather import BadRow, Gatherer, optional_text_of, text_of
-from pmd_agent.problems.sources import Row, describe_type, load_hub, nearest, placed, read
+from pmd_agent.problems.parts import part_file
+from pmd_agent.problems.sources import SUFFIXES, Row, describe_type, load_hub, nearest, placed, read
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.types import Problem
 
 HUB = "hicai-zju/SciKnowEval"
 LEVEL = "L3"
 TYPES = ("mcq-4-choices", "mcq-2-choices")
-_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 
 
 def load(
@@ -30,12 +30,12 @@ def load(
     *,
     hub: str = HUB,
     subset: str | None = None,
-    domains: Sequence[str] | None = None,
+    domains: Sequence[str] = (),
     test_fraction: float = 0.1,
     seed: int = 42,
     max_bad_fraction: float = 0.0,
 ) -> Split:
-    """The problems of the given domains (None: all there are), kind = domain.
+    """The problems of the given domains (none given: all there are), kind = domain.
 
     `path` may be: a folder with train.jsonl and test.jsonl (its name is the domain); a folder of such folders; a file
     of rows in the hub's schema; a folder of the hub's shape; or None, to load `hub` (and its `subset`) from the hub.
@@ -52,7 +52,7 @@ def load(
     folders = _domain_folders(path)
     if folders:
         return _from_folders(path, folders, wanted, max_bad_fraction)
-    if not any(file.suffix in _SUFFIXES for file in path.rglob("*")):
+    if not any(file.suffix in SUFFIXES for file in path.rglob("*")):
         raise ProblemError(
             f"{path} holds no rows.",
             "Give a folder with train.jsonl and test.jsonl, a folder of such folders, or one of the hub's shape.",
@@ -78,15 +78,13 @@ def render(question: str, options: Mapping[str, str]) -> str:
     return f"{question}\n\n{lines}\nPlease reason step by step."
 
 
-def _from_folders(
-    root: Path, folders: Mapping[str, Path], wanted: Sequence[str] | None, max_bad_fraction: float
-) -> Split:
+def _from_folders(root: Path, folders: Mapping[str, Path], wanted: Sequence[str], max_bad_fraction: float) -> Split:
     gatherer = Gatherer(str(root), max_bad_fraction)
     train: list[Problem] = []
     test: list[Problem] = []
     for domain in _chosen(wanted, list(folders), str(root)):
         for part, problems in (("train", train), ("test", test)):
-            file = _part(folders[domain], part)
+            file = part_file(folders[domain], part)
             if file is None:
                 raise ProblemError(f"{folders[domain]} has no {part}.jsonl.", "It must hold train and test.")
             problems += gatherer.gather(read(file), partial(_prepared, domain=domain))
@@ -97,7 +95,7 @@ def _from_folders(
 def _from_hub(
     source: str,
     rows: Sequence[Row],
-    wanted: Sequence[str] | None,
+    wanted: Sequence[str],
     test_fraction: float,
     seed: int,
     max_bad_fraction: float,
@@ -193,19 +191,13 @@ def _hub_rows(name: str, subset: str | None) -> list[Row]:
 
 def _domain_folders(path: Path) -> dict[str, Path]:
     """domain -> folder with a train or test file; empty where the folder is not laid out as SDPO does."""
-    folders = [path] if _part(path, "train") else sorted(folder for folder in path.iterdir() if folder.is_dir())
-    return {folder.resolve().name.lower(): folder for folder in folders if _part(folder, "train")}
+    folders = [path] if part_file(path, "train") else sorted(folder for folder in path.iterdir() if folder.is_dir())
+    return {folder.resolve().name.lower(): folder for folder in folders if part_file(folder, "train")}
 
 
-def _part(folder: Path, name: str) -> Path | None:
-    return next((folder / (name + suffix) for suffix in _SUFFIXES if (folder / (name + suffix)).is_file()), None)
-
-
-def _chosen(wanted: Sequence[str] | None, known: list[str], source: str) -> list[str]:
-    if wanted is None:
-        return known
+def _chosen(wanted: Sequence[str], known: list[str], source: str) -> list[str]:
     if not wanted:
-        raise ProblemError("The list of domains is empty.", f"Leave it out for all of {', '.join(known)}.")
+        return known
     for name in wanted:
         if name.lower() not in known:
             raise ProblemError(f"{source} has no domain {name!r}.", nearest(name, known))

@@ -84,7 +84,8 @@ def hub_file(name: str, file: str) -> Path:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0][:300]
         raise ProblemError(
-            f"{name}/{file} cannot be loaded: {type(error).__name__}: {reason}", _hub_hint(error)
+            f"{name}/{file} cannot be loaded: {type(error).__name__}: {reason}",
+            f"{_hub_hint(error)} The dataset is problems.hub, its files are problems.files; problems.path is for files on disk.",
         ) from error
 
 
@@ -215,6 +216,8 @@ _READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
 }
+SUFFIXES = tuple(_READERS)
+"""Of the files that can be read."""
 
 
 def _nearest_to(path: Path) -> str:

@@ -18,11 +18,10 @@ class Split:
     test: tuple[Problem, ...]
     skipped: tuple[str, ...] = ()
     """Rows that were left out because `max_bad_fraction` allows it, each as `where: reason`."""
-
-    def shared_prompts(self) -> tuple[tuple[str, str], ...]:
-        """(train id, test id) of every prompt that is in both under two ids: what a test score should not count."""
-        trained = {problem.prompt: problem.id for problem in reversed(self.train)}
-        return tuple((trained[p.prompt], p.id) for p in self.test if p.prompt in trained)
+    validation: tuple[Problem, ...] | None = None
+    """For choosing a checkpoint without looking at the test. None: the source has none, some of train is held out for it."""
+    same_problems: bool = False
+    """Train and test are the same problems, with other tests."""
 
 
 def hold_out(
@@ -60,6 +59,14 @@ def hold_out(
     )
 
 
-def validation_split(split: Split, fraction: float, seed: int = 42) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """(train, validation): `fraction` of the train problems, for choosing a checkpoint without looking at the test."""
-    return hold_out(split.train, fraction, seed)
+def first_of_each_kind(problems: tuple[Problem, ...], count: int | None) -> tuple[Problem, ...]:
+    """The first `count` of each kind, in their order; None: all."""
+    if count is None:
+        return problems
+    taken: dict[str, int] = {}
+    kept = []
+    for problem in problems:
+        taken[problem.kind] = taken.get(problem.kind, 0) + 1
+        if taken[problem.kind] <= count:
+            kept.append(problem)
+    return tuple(kept)

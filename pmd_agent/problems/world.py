@@ -17,11 +17,14 @@ have worked is not always true, as with real problems.
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pmd_agent.errors import ProblemError
+from pmd_agent.problems.split import Split
 from pmd_agent.types import Problem
 
 RULES: dict[str, Callable[[int, int], int]] = {
@@ -110,12 +113,31 @@ class World:
             {name: tuple(chosen[i::domains]) for i, name in enumerate(names)},
         )
 
-    def problems(self, count: int, *, operators: int, part: str, exclude: Collection[str] = ()) -> tuple[Problem, ...]:
+    def new_pairs(self, fraction: float) -> frozenset[tuple[str, ...]]:
+        """Of every domain so large a share of its ordered pairs of operators, at least one where the share is above 0."""
+        rng = random.Random(f"world/{self.seed}/pairs")
+        found: set[tuple[str, ...]] = set()
+        for operators in self.domains.values():
+            pairs = list(itertools.product(operators, repeat=2))
+            found.update(rng.sample(pairs, min(math.ceil(fraction * len(pairs)), len(pairs) - 1)))
+        return frozenset(found)
+
+    def problems(
+        self,
+        count: int,
+        *,
+        operators: int,
+        part: str,
+        exclude: Collection[str] = (),
+        new_pairs: Collection[tuple[str, ...]] = (),
+        new: bool = False,
+    ) -> tuple[Problem, ...]:
         """`count` distinct problems with so many operators each. `part` ("train", "test", ...) names the draw.
 
-        `exclude` holds texts of other parts that must not come again.
+        `exclude` holds texts of other parts that must not come again; of `new_pairs`, `new` problems are made, and no others.
         """
-        rng = random.Random(f"world/{self.seed}/{part}/{operators}")
+        kind = f"{operators}op-new" if new else f"{operators}op"
+        rng = random.Random(f"world/{self.seed}/{part}/{operators if not new else kind}")
         found: dict[str, Problem] = {}
         names = list(self.domains)
         room = min(map(len, self.domains.values())) ** operators * 100 ** (operators + 1)  # in the smallest domain
@@ -128,24 +150,46 @@ class World:
             domain = names[len(found) % len(names)]
             expression = random_expression(rng, tuple(rng.choices(self.domains[domain], k=operators)))
             text = problem_text(domain, expression)
-            if text in found or text in exclude:
+            if text in found or text in exclude or (expression.operators in new_pairs) is not new:
                 continue
             found[text] = Problem(
-                id=f"world/{self.seed}/{part}/{operators}op/{len(found):04d}",
+                id=f"world/{self.seed}/{part}/{kind}/{len(found):04d}",
                 prompt=text,
                 answer=expression.value(self.meaning),
                 system=SYSTEM,
-                kind=f"{operators}op",
+                kind=kind,
                 data={"domain": domain, "operators": expression.operators},
             )
         return tuple(found.values())
 
     def split(
-        self, *, train: int, validation: int, test: int
+        self, *, train: int, validation: int, test: int, unseen_pairs: float = 0.0
     ) -> tuple[tuple[Problem, ...], tuple[Problem, ...], tuple[Problem, ...]]:
-        """(train, validation, test): two-operator problems to train on; of the others so many with one and with two."""
-        parts: list[tuple[Problem, ...]] = [self.problems(train, operators=2, part="train")]
+        """(train, validation, test): two-operator problems to train on; of the others so many of each kind.
+
+        Kinds: one operator, two operators, and with `unseen_pairs` two operators that training never shows as a pair.
+        """
+        new_pairs = self.new_pairs(unseen_pairs) if unseen_pairs else frozenset()
+        kinds = [(1, False), (2, False), *([(2, True)] if new_pairs else [])]
+        parts: list[tuple[Problem, ...]] = [self.problems(train, operators=2, part="train", new_pairs=new_pairs)]
         for part, count in (("validation", validation), ("test", test)):
             seen = {p.prompt for earlier in parts for p in earlier}
-            parts.append(tuple(p for n in (1, 2) for p in self.problems(count, operators=n, part=part, exclude=seen)))
+            parts.append(
+                tuple(
+                    problem
+                    for n, new in kinds
+                    for problem in self.problems(
+                        count, operators=n, part=part, exclude=seen, new_pairs=new_pairs, new=new
+                    )
+                )
+            )
         return parts[0], parts[1], parts[2]
+
+
+def load(
+    *, seed: int, operators: int, domains: int, unseen_pairs: float, train: int, validation: int, test: int
+) -> Split:
+    """The problems of the world of this seed (see `World.split`). Raises ProblemError."""
+    world = World.create(seed, operators=operators, domains=domains)
+    trained, validated, tested = world.split(train=train, validation=validation, test=test, unseen_pairs=unseen_pairs)
+    return Split(trained, tested, validation=validated)

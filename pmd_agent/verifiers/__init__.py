@@ -1,19 +1,22 @@
 """Verifiers: what tells a right answer from a wrong one, and says why without giving the answer away."""
 
 from pmd_agent.verifiers.base import Verified, Verifier, verify_all
-from pmd_agent.verifiers.build import build_verifier
+from pmd_agent.verifiers.build import build_verifier, verifier_of
 from pmd_agent.verifiers.code import CodeVerifier
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import FunctionVerifier
+from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
 __all__ = [
     "CodeVerifier",
     "Exact",
     "FunctionVerifier",
+    "Mathematics",
     "MultipleChoice",
     "Verified",
     "Verifier",
     "build_verifier",
+    "verifier_of",
     "verify_all",
 ]

@@ -7,20 +7,37 @@ from collections.abc import Callable
 from typing import Any
 
 from pmd_agent.errors import RecipeError
+from pmd_agent.recipe_problems import Problems, SandboxSection
 from pmd_agent.verifiers.base import Verifier
-from pmd_agent.verifiers.code import CodeVerifier
+from pmd_agent.verifiers.code import CodeVerifier, Limits
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import import_verifier
+from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
-BUILT_IN: dict[str, Callable[..., Verifier]] = {"multiple_choice": MultipleChoice, "exact": Exact, "code": CodeVerifier}
+BUILT_IN: dict[str, Callable[..., Verifier]] = {
+    "multiple_choice": MultipleChoice,
+    "exact": Exact,
+    "math": Mathematics,
+    "code": CodeVerifier,
+}
+
+
+def verifier_of(section: Problems, success_threshold: float) -> Verifier:
+    """The verifier that a recipe's section `problems` names, with its settings. Raises RecipeError."""
+    if section.verifier != "code":
+        return build_verifier(section.verifier, success_threshold)
+    sandbox = getattr(section, "sandbox", SandboxSection())
+    limits = Limits(seconds=sandbox.seconds, wall=2.5 * sandbox.seconds, memory=sandbox.memory_mib << 20)
+    settings = sandbox.model_dump(include={"total_seconds", "fraction", "cores", "allow_unsafe"})
+    return build_verifier("code", success_threshold, limits=limits, **settings)
 
 
 def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -> Verifier:
-    """`multiple_choice`, `exact`, `code`, or `package.module:function` of the user's own.
+    """`multiple_choice`, `exact`, `math`, `code`, or `package.module:function` of the user's own.
 
-    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; multiple choice and exact only give 0 or
-    1. `settings` are those of `code` (see CodeVerifier), and are for no other.
+    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; all but code and functions only give 0 or
+    1. `settings` are those of `code` (see CodeVerifier), and are for no other. VerifierError where a package is missing;
     RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
     """
     if not 0.0 < success_threshold <= 1.0:

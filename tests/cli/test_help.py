@@ -11,9 +11,11 @@ import pytest
 HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "sklearn", "peft", "litellm", "datasets")
 
 COMMANDS = [
-    [], ["run"], ["evaluate"], ["export"], ["schema"],
-    ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"],
+    [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
+    ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
+    ["memory", "lift"], ["memory", "export"], ["memory", "import"],
     ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
+    ["bench"], ["bench", "distill"], ["bench", "memory"], ["compare"], ["sweep"],
 ]  # fmt: skip
 
 CHECK = """
@@ -42,7 +44,7 @@ def loaded(*arguments: str) -> tuple[str, str]:
 def test_help_imports_nothing_heavy() -> None:
     text, modules = loaded("--help")
     assert modules == "[]"
-    for command in ("run", "evaluate", "export", "schema", "memory", "box"):
+    for command in ("run", "problems", "evaluate", "export", "schema", "memory", "box", "bench", "compare", "sweep"):
         assert f"  {command}" in text
 
 

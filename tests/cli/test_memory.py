@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def run(tmp_path: Path) -> Path:
     new = Behavior(
         "9/b0", "behavior_count_rings", "Check ring structures before counting.", "c0", 4, ("3/p1/s0",), 9, 9
     )
-    with Memory.open(path / "memory", HashingEmbedder(64)) as memory:
+    with Memory.open(path / "memory", HashingEmbedder()) as memory:
         memory.add_experiences([attempt(0, correct=True), attempt(1, correct=False)])
         memory.rewrite_insights("p1", [insight])
         memory.replace_behaviors([old], 3)
@@ -86,8 +87,58 @@ def test_search(run: Path, pmd: Pmd) -> None:
     assert pmd("memory", "search", "one", "zzz qqq", "--tier", "behavior").stdout == "nothing is like it\n"
 
 
+def test_recall_says_what_the_teacher_would_read_and_why(run: Path, pmd: Pmd) -> None:
+    recipe = (run / "recipe.yaml").read_text().replace("type: sciknoweval", "type: world").split("problems:")[0]
+    (run / "recipe.yaml").write_text(
+        recipe + "problems: {type: world}\npolicy: {type: scripted}\nmemory: {behaviors: 1}\n"
+    )
+    text = pmd("memory", "recall", "one", "check the ring structures of this molecule before counting atoms").stdout
+    assert text.startswith("Notes from practice.") and "- Check ring structures before counting." in text
+    row = next(line for line in text.splitlines() if "9/b0" in line)
+    assert row.split()[:3] == ["read", "behavior", "9/b0"] and "like the problem (0." in row
+    assert text.splitlines()[-1].endswith("of 4096 tokens")
+    assert "memory holds nothing for it" in pmd("memory", "recall", "one", "zzz qqq").stdout
+
+
+def test_taught_leads_back_from_a_rollout(run: Path, pmd: Pmd) -> None:
+    row = {"id": "3/p1/0", "correct": True, "policy_version": 3, "taught_by": ["9/b0", "3/p1/s0", "1/gone"]}
+    (run / "rollouts").mkdir(exist_ok=True)
+    (run / "rollouts" / "step-000003.jsonl").write_text(json.dumps(row) + "\n")
+    text = pmd("memory", "taught", "one", "3/p1/0").stdout
+    assert text.startswith("rollout 3/p1/0 · right · policy version 3 · 3 memories")
+    assert "Check ring structures" in text and "Count ring atoms first." in text and "no longer stored" in text
+    done = pmd("memory", "taught", "one", "3/p1/1", code=2)
+    assert "has no rollout 3/p1/1" in done.stderr and "Did you mean 3/p1/0" in done.stderr
+
+
+def test_lift(run: Path, pmd: Pmd) -> None:
+    assert "no lift was measured" in pmd("memory", "lift", "one").stdout
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.note(9, lift={"9/b0": [4, -2.0, 1.5, 4, 0.4, 0.1], "tier:behavior": [4, 2.0, 1.5, 4, 0.4, 0.1]})
+        memory.note(9, states={"9/b0": ["quarantined", "harmful"]})
+    lines = pmd("memory", "lift", "one").stdout.splitlines()
+    assert lines[1].split()[:3] == ["9/b0", "quarantined", "-0.6000"] and "Check ring" in lines[1]
+    assert lines[2].split()[:3] == ["tier:behavior", "live", "+0.4000"]
+    text = pmd("memory", "show", "one", "9/b0").stdout
+    assert (
+        "lift -0.6000 ±" in text and "on correct rollouts -0.5000 ±" in text and "quarantined harmful (step 9)" in text
+    )
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_export_import_export(run: Path, pmd: Pmd, tmp_path: Path, form: str) -> None:
+    fresh = RunDir.create(Recipe(name="fresh", runs=tmp_path / "runs")).path
+    assert pmd("memory", "export", "one", "--to", f"a.{form}").stdout == f"4 entries in a.{form}\n"
+    assert pmd("memory", "import", "fresh", f"a.{form}").stdout == f"4 entries from a.{form}\n"
+    pmd("memory", "export", str(fresh), "--to", f"b.{form}")
+    assert (tmp_path / f"a.{form}").read_bytes() == (tmp_path / f"b.{form}").read_bytes()
+    assert "is there already" in pmd("memory", "export", "one", "--to", f"a.{form}", code=2).stderr
+    assert "empty memory" in pmd("memory", "import", "fresh", f"a.{form}", code=2).stderr
+    assert "There is no bank" in pmd("memory", "import", "fresh", "c.jsonl", code=2).stderr
+
+
 def test_a_running_owner_is_named(run: Path, pmd: Pmd) -> None:
-    with Memory.open(run / "memory", HashingEmbedder(64)):
+    with Memory.open(run / "memory", HashingEmbedder()):
         done = pmd("memory", "list", "one", code=2)
     assert "in use by process" in done.stderr and "copy the folder" in done.stderr
 

@@ -19,7 +19,8 @@ from pmd_agent.distillation.context import (
     student_messages,
     teacher_messages,
 )
-from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext
+from pmd_agent.distillation.examples import tier_contexts
+from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext, Tier
 
 TASK = Problem(id="p", prompt="In the mill, compute 37 zog 14.\n\n(with care)", system="Reason first.")
 MINE, SIBLING = "3/p/0", "3/p/1"
@@ -61,6 +62,19 @@ def test_everything_general_to_specific_and_the_problem_last_and_whole() -> None
     parts = [INTRODUCTION, BEHAVIORS, "- B2", STRATEGIES, "- S0", LESSONS, "- L0", DEMONSTRATION, FEEDBACK, PROBLEM]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("tier", "headings"),
+    [("experience", [DEMONSTRATION, FEEDBACK]), ("insight", [STRATEGIES, LESSONS]), ("behavior", [BEHAVIORS])],
+)
+def test_a_tier_alone(tier: Tier, headings: list[str]) -> None:
+    found = tier_contexts([context()], [tier])
+    (alone,) = found[tier]
+    text = read(alone)
+    assert found.keys() == {tier} and text.endswith(f"{PROBLEM}\n{TASK.prompt}")
+    assert [h for h in (BEHAVIORS, STRATEGIES, LESSONS, DEMONSTRATION, FEEDBACK) if h in text] == headings
+    assert "my own text" not in text
 
 
 def test_the_exact_text_which_the_box_was_pretrained_on() -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation import trainer as trainer_module
+from pmd_agent.distillation import chunks
+from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.recipe_learning import Distill, Grpo, Teacher
@@ -116,7 +117,7 @@ def teacher_of(model: Any, e: Example, who: Weights = "ema") -> Tensor:
 def test_the_published_loss_in_value_gradient_and_gauges(
     load_student: Load, sampled: list[Example], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     model = load_student(teacher=True)
     losses, ratios = zip(*(published(model, e, teacher_of(model, e)) for e in sampled), strict=True)
     expected, ratio = torch.cat(losses).mean(), torch.cat(ratios)
@@ -244,7 +245,7 @@ def reinforced(batch: list[Example]) -> list[Example]:
 def test_grpo_is_the_naive_one(
     load_student: Load, sampled: list[Example], kl: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "CHUNK", chunk)
     batch, model, losses, clipped = reinforced(sampled), load_student(teacher=True), [], []
     for e in batch:
         assert e.advantage is not None
@@ -287,7 +288,7 @@ def test_a_better_answer_becomes_likelier(load_student: Load, sampled: list[Exam
 def test_taught_and_reinforced_share_one_mean_over_tokens(load_student: Load, sampled: list[Example]) -> None:
     """SRPO's routing: each rollout has one objective, and no micro-batch mixes them."""
     mixed = [r if e.correct else e for r, e in zip(reinforced(sampled), sampled, strict=True)]
-    parts = list(trainer_module._micro_batches(mixed, 10_000))
+    parts = list(micro_batches(mixed, 10_000, shared=True))
     assert [{e.advantage is None for e in part} for part in parts] == [{False}, {True}]
     found = []
     for batch in (mixed, [e for e in mixed if e.advantage is None], [e for e in mixed if e.advantage is not None]):

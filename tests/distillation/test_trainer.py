@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation import trainer as trainer_module
+from pmd_agent.distillation import batches, chunks
 from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
@@ -94,11 +95,12 @@ def naive_losses(model: Any, batch: Sequence[Example], distill: Distill) -> list
     return found
 
 
+@pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("name", ["forward_kl", "reverse_kl", "jsd"])
-def test_loss_and_gradients_are_the_naive_ones(load_student: Load, who: Weights, name: str) -> None:
+def test_loss_and_gradients_are_the_naive_ones(load_student: Load, who: Weights, name: str, share: bool) -> None:
     """Catches a shift of a position, a wrong denominator, padding that is seen, a teacher of the wrong weights."""
-    distill = settings(who, divergence=name, alpha=0.3, batch_tokens=256)
+    distill = settings(who, divergence=name, alpha=0.3, batch_tokens=256, share_prefixes=share)
     batch = [*examples(8), example(8, written=(True, False, False, True, True))]
 
     model = load_student(teacher=who == "ema")
@@ -120,7 +122,7 @@ def test_loss_and_gradients_are_the_naive_ones(load_student: Load, who: Weights,
 def test_micro_batches_and_chunks_change_nothing(load_student: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for tokens, chunk in ((256, 3), (16_384, 1024)):
-        monkeypatch.setattr(trainer_module, "CHUNK", chunk)
+        monkeypatch.setattr(chunks, "CHUNK", chunk)
         model = load_student(teacher=True)
         metrics = trainer(model, settings(batch_tokens=tokens)).step(examples(8))
         found.append((metrics, gradients(model)))
@@ -132,14 +134,15 @@ def test_micro_batches_and_chunks_change_nothing(load_student: Load, monkeypatch
 
 def test_micro_batches_hold_at_most_so_many_padded_tokens() -> None:
     batch = examples(20)
+    micro_batches = partial(batches.micro_batches, shared=False)
     cost = {e: len(e.teacher_prompt_ids) + len(e.student_prompt_ids) + 2 * len(e.completion_ids) for e in batch}
-    parts = list(trainer_module._micro_batches(batch, 300))
+    parts = list(micro_batches(batch, 300))
     assert len(parts) > 3
     for part in parts:
         longest = max(len(e.teacher_prompt_ids) for e in part), max(len(e.student_prompt_ids) for e in part)
         assert len(part) * max(cost[e] for e in part) <= 300, longest
     assert sorted(map(hash, batch)) == sorted(hash(e) for part in parts for e in part)
-    assert [len(part) for part in trainer_module._micro_batches(batch[:3], 1)] == [1, 1, 1], "too long is still taken"
+    assert [len(part) for part in micro_batches(batch[:3], 1)] == [1, 1, 1], "too long is still taken"
 
 
 @pytest.mark.parametrize("name", ["forward_kl", "reverse_kl", "jsd"])
@@ -225,7 +228,7 @@ def test_the_ema_teacher_follows_by_its_rate(load_student: Load, rate: float) ->
 
 def test_updates_split_the_batch_evenly(load_student: Load) -> None:
     for updates, expected in ((1, [9]), (4, [2, 2, 2, 3]), (9, [1] * 9), (20, [1] * 9)):
-        assert sorted(map(len, trainer_module._split(examples(9), updates))) == expected
+        assert sorted(map(len, batches.split(examples(9), updates))) == expected
         model = load_student(teacher=True)
         taught = trainer(model, settings(updates=updates))
         metrics = taught.step(examples(9))
@@ -311,22 +314,22 @@ def test_a_resumed_trainer_goes_on_as_if_never_stopped(
     load_student: Load, tmp_path: Path, who: Weights, dropout: float
 ) -> None:
     distill = settings(who, warmup=5, weight_decay=0.01, updates=2)
-    batches = [examples(5), [example(i) for i in range(5, 9)]]
+    steps = [examples(5), [example(i) for i in range(5, 9)]]
 
     def fresh() -> tuple[Any, Trainer]:
         model = load_student(teacher=who == "ema", dropout=dropout)
         return model, trainer(model, distill)
 
     unbroken, taught = fresh()
-    expected = [taught.step(batch) for batch in batches]
+    expected = [taught.step(batch) for batch in steps]
 
     _, stopped = fresh()
-    found = [stopped.step(batches[0])]
+    found = [stopped.step(steps[0])]
     stopped.save(tmp_path)
     torch.rand(3)  # another process has another past
     resumed, going_on = fresh()
     going_on.load(tmp_path)
-    found.append(going_on.step(batches[1]))
+    found.append(going_on.step(steps[1]))
 
     assert found == expected
     assert going_on.steps == 2

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pmd_agent.memory import HashingEmbedder, cluster_problems
+from pmd_agent.memory import HashingEmbedder, cluster_problems, with_old_ids
 
 TOPICS = {
     "atoms": "count the carbon atoms of this molecule",
@@ -61,3 +61,13 @@ def test_edges(n: int, size: int, expected: list[int]) -> None:
 def test_a_cluster_has_a_size() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         cluster_problems(PROBLEMS, HashingEmbedder(), size=0, seed=0)
+
+
+def test_clusters_keep_the_ids_of_those_they_come_from() -> None:
+    before = {"cluster-000": ["a", "b", "c"], "cluster-001": ["d", "e"], "cluster-004": ["x"]}
+    now = {"cluster-000": ["d", "e", "f"], "cluster-001": ["b", "c", "g"], "cluster-002": ["a"], "cluster-003": ["h"]}
+    named = with_old_ids(now, before)
+    assert named == {
+        "cluster-001": ["d", "e", "f"], "cluster-000": ["b", "c", "g"], "cluster-002": ["a"], "cluster-003": ["h"]
+    }  # fmt: skip
+    assert with_old_ids(now, {}) == now

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmd_agent.memory.codec import decode, encode, escape, natural, readable, tier_of, unescape
+from pmd_agent.memory.codec import decode, encode, escape, natural, tier_of, unescape
+from pmd_agent.text import readable
 
 HOSTILE = st.lists(
     st.one_of(

@@ -194,17 +194,29 @@ def test_without_new_strategies_the_old_ones_stay(memory: Memory, make: SimpleNa
     assert memory.counts()["archive"] == 0
 
 
-def test_equal_lessons_are_kept_once_the_newest(memory: Memory, make: SimpleNamespace) -> None:
-    memory.rewrite_insights(
-        "p", [make.insight("1/p/lesson-0", text="Never  ADD.\n"), make.insight("1/p/lesson-1", text="b")]
-    )
-    memory.rewrite_insights(
-        "p", [make.insight("2/p/lesson-0", text="never add."), make.insight("2/p/lesson-1", text="c")]
-    )
-    assert texts(memory.insights("p")) == ["never add.", "c", "b"]
-    archived = memory.get("1/p/lesson-0")
-    assert archived is not None
-    assert memory.retired_at(archived) == 2
+def test_a_lesson_said_again_is_confirmed_and_does_not_pile_up(memory: Memory, make: SimpleNamespace) -> None:
+    first = make.insight("1/p/lesson-0", text="Never  ADD.\n")
+    memory.rewrite_insights("p", [first, make.insight("1/p/lesson-1", text="b")])
+    again = [make.insight("2/p/lesson-0", text="never add."), make.insight("2/p/lesson-1", text="c")]
+    for _ in range(2):  # written twice, support still counts the reflection once
+        memory.rewrite_insights("p", again)
+        assert texts(memory.insights("p")) == ["Never  ADD.\n", "c", "b"]
+        (found,) = [i for i in memory.insights("p") if i.id == first.id]
+        assert (found.support, found.step, found.policy_version) == (2, 2, 2)
+        assert found.sources == ("1/p/0", "2/p/0") and found.merged == ("2/p/lesson-0",)
+        assert memory.get("2/p/lesson-0") is None
+        assert memory.retired_at(first) == 2 and memory.retired_at(found) is None
+    memory.rollback(2)
+    assert memory.get(first.id) == first and memory.retired_at(first) is None
+
+
+def test_near_lessons_are_one_unless_a_number_or_a_negation_differs(memory: Memory, make: SimpleNamespace) -> None:
+    said = "Count the carbon atoms of every ring in the molecule first."
+    memory.rewrite_insights("p", [make.insight("1/p/lesson-0", text=said)])
+    near = ["Count the carbon atoms of every ring in this molecule, first.", "Do not " + said, "3 times: " + said]
+    memory.rewrite_insights("p", [make.insight(f"2/p/lesson-{i}", text=text) for i, text in enumerate(near)])
+    assert texts(memory.insights("p")) == [said, *near[1:]]
+    assert [i.support for i in memory.insights("p")] == [2, 1, 1]
 
 
 def test_only_so_many_lessons_stay(tmp_path: Path, make: SimpleNamespace) -> None:
@@ -271,6 +283,27 @@ def test_of_two_behaviors_with_one_name_the_first_is_live(memory: Memory, make: 
     memory.replace_behaviors([first, second], 1)
     assert memory.behaviors() == [first]
     assert memory.get("1/y") == second
+
+
+def test_a_rule_found_again_keeps_id_and_name_and_counts_its_problems(memory: Memory, make: SimpleNamespace) -> None:
+    for problem in ("p", "q", "r"):
+        memory.rewrite_insights(problem, [make.insight(f"1/{problem}/strategy-0", text=f"of {problem}")])
+    old = make.behavior("1/behavior_zog", text="Use zog max.", sources=("1/p/strategy-0", "1/q/strategy-0"))
+    memory.replace_behaviors([old], 1)
+    again = [
+        make.behavior(
+            "5/behavior_zog_rule", text="use  ZOG max.", sources=("1/q/strategy-0", "1/r/strategy-0"), support=2
+        ),
+        make.behavior("5/behavior_zog", text="Use zog min."),
+    ]
+    for _ in range(2):
+        memory.replace_behaviors(again, 5)
+        (found,) = memory.behaviors()
+        assert (found.id, found.name, found.text) == (old.id, old.name, old.text)
+        assert (found.support, found.step) == (3, 5), "q stands behind both and counts once"
+        assert found.sources == ("1/p/strategy-0", "1/q/strategy-0", "1/r/strategy-0")
+    memory.rollback(5)
+    assert memory.behaviors() == [old]
 
 
 def test_behaviors_that_rollback_could_not_undo_are_refused(memory: Memory, make: SimpleNamespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,7 @@ from pmd_agent.pipelines import (
     reflect_all,
     run,
 )
+from pmd_agent.pipelines.provenance import program_of
 from pmd_agent.pipelines.run import name_and_rule
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Sampling
@@ -67,13 +69,28 @@ def test_insights_cite_what_they_came_from(answers: type, one: tuple[Any, Any]) 
     lm = answers(said(["Use zog max.", "Use vit add."], ["Never zog add."])).lm
     (insights,), counts = reflect(lm, *one)
     sources = ("4/p/0", "4/p/1", "4/p/2", "4/p/3")
-    assert insights == [
+    (program,) = {i.program for i in insights}
+    assert program == program_of(Reflector(), lm.model) and program.startswith(
+        "pmd_agent.pipelines.reflector:Reflector#"
+    )
+    assert [replace(i, program="") for i in insights] == [
         Insight("4/p/strategy/0", "p", "strategy", "Use zog max.", 0.25, sources, 4, 3),
         Insight("4/p/strategy/1", "p", "strategy", "Use vit add.", 0.25, sources, 4, 3),
         Insight("4/p/lesson/0", "p", "lesson", "Never zog add.", 0.25, sources, 4, 3),
     ]
     assert counts == {"calls": 1, "unparsed": 0, "dropped": 0}
     assert reflect(lm, *one)[0] == [insights], "written again it is the same"
+
+
+def test_a_program_is_named_by_its_questions() -> None:
+    class Other(Reflector):
+        pass
+
+    named, other = program_of(Reflector(), "m"), program_of(Other(), "m")
+    assert named == program_of(Reflector(attempts=2), "m") and named != other
+    changed = Reflector()
+    changed.contrast.signature = changed.contrast.signature.with_instructions("Say something else.")
+    assert program_of(changed, "m") != named
 
 
 def test_every_problem_gets_its_own(answers: type, make: SimpleNamespace) -> None:
@@ -235,7 +252,10 @@ def clusters(make: SimpleNamespace) -> list[tuple[str, list[Insight]]]:
 def test_behaviors_cite_the_insights_behind_them(answers: type, clusters: Any) -> None:
     found, counts = generalise(rules("zog: Use zog max."), clusters[:1], answers)
     sources = ("0/p/0", "0/p/1", "0/q/2", "0/r/3")
-    assert found == [Behavior("9/behavior_zog", "behavior_zog", "Use zog max.", "a", 3, sources, 9, 8)]
+    assert "Generaliser#" in found[0].program
+    assert [replace(b, program="") for b in found] == [
+        Behavior("9/behavior_zog", "behavior_zog", "Use zog max.", "a", 3, sources, 9, 8)
+    ]
     assert counts == {"calls": 1, "unparsed": 0, "dropped": 0}
 
 

@@ -221,8 +221,9 @@ def test_the_files_of_the_hub_come_from_its_cache(
     (tmp_path / root / "refs").mkdir()
     (tmp_path / root / "refs/main").write_text("abc")
     assert [p.id for p in livecodebench.load(None).train] == ["livecodebench/abc1"]
-    with pytest.raises(ProblemError, match=r"code_generation_lite/test5.jsonl cannot be loaded"):
+    with pytest.raises(ProblemError, match=r"code_generation_lite/test5.jsonl cannot be loaded") as caught:
         livecodebench.load(None, files=["test5.jsonl"])
+    assert "problems.files" in caught.value.hint
 
 
 def test_tests_are_kept_small() -> None:

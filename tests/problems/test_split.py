@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import Split, hold_out, validation_split
+from pmd_agent.problems import first_of_each_kind, hold_out
 from pmd_agent.types import Problem
 
 
@@ -68,12 +68,7 @@ def test_too_few_to_hold_out() -> None:
         hold_out(problems(1, 1, 1), 0.1)
 
 
-def test_a_validation_split_is_taken_from_train_only() -> None:
-    train, test = hold_out(problems(50, 30), 0.1)
-    kept, validation = validation_split(Split(train, test), 0.2)
-    assert len(validation) == 9 + 6 and set(map(id, kept + validation)) == set(map(id, train))
-
-
-def test_shared_prompts_names_both_ids() -> None:
-    split = Split((Problem("a", "x"), Problem("b", "y"), Problem("c", "y")), (Problem("d", "y"), Problem("e", "z")))
-    assert split.shared_prompts() == (("b", "d"),)
+def test_the_first_of_each_kind() -> None:
+    given_problems = tuple(problems(3, 1, 2))
+    assert first_of_each_kind(given_problems, None) == given_problems
+    assert [p.id for p in first_of_each_kind(given_problems, 2)] == ["0/0", "0/1", "1/0", "2/0", "2/1"]

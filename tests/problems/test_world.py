@@ -135,3 +135,21 @@ def test_more_problems_than_there_are_is_an_error_and_no_endless_search() -> Non
     with pytest.raises(ProblemError, match="too few problems") as error:
         World.create(0, operators=2, domains=2).problems(50_000, operators=1, part="test")
     assert error.value.hint
+
+
+def test_unseen_pairs_are_in_no_training_problem_and_in_every_new_one() -> None:
+    world = World.create(5)
+    train, validation, test = world.split(train=256, validation=8, test=40, unseen_pairs=0.25)
+    new = world.new_pairs(0.25)
+    assert len(new) == 16, "a quarter of four domains' sixteen pairs"
+    assert not new & {p.data["operators"] for p in train}
+    assert Counter(p.kind for p in test) == {"1op": 40, "2op": 40, "2op-new": 40}
+    for problem in (*validation, *test):
+        assert (problem.data["operators"] in new) is (problem.kind == "2op-new")
+    assert len({p.prompt for p in (*train, *validation, *test)}) == 256 + 24 + 120
+
+
+def test_without_unseen_pairs_the_world_is_as_it_was() -> None:
+    problems = World.create(0).problems(3, operators=2, part="train")
+    assert [p.id for p in problems] == [f"world/0/train/2op/000{i}" for i in range(3)]
+    assert problems[0].prompt == "In the field, compute ( 37 rud 11 ) hup 37."

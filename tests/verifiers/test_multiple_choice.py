@@ -147,7 +147,101 @@ def test_what_is_read_from_an_answer(content: str, letter: str | None) -> None:
 
 
 def test_the_table_is_long_and_has_no_row_twice() -> None:
-    assert len(dict(SHAPES)) == len(SHAPES) >= 60
+    assert (
+        len(dict(SHAPES)) == len(SHAPES) >= 60 and len(dict(SCRIPTS)) == len(SCRIPTS) and len(dict(WHOLE)) == len(WHOLE)
+    )
+
+
+SCRIPTS = [
+    # compatibility forms of Latin letters are letters
+    ("\u24b7", "B"),  # circled
+    ("\U0001d401", "B"),  # mathematical bold
+    ("\uff22\u3002", "B"),  # full width, ideographic full stop
+    ("\u3010B\u3011", "B"),  # lenticular brackets
+    ("\u300cB\u300d", "B"),  # corner brackets
+    ("B\u3001B", "B"),
+    ("\u249d", "B"),  # (b) in one character
+    ("B\u3002 12.5 g", None),  # only a mark of Latin script sets a text off
+    # several
+    ("A\u3001B", None),
+    ("A \u548c B", None),
+    # letters that only look like it, and words of other languages
+    ("\u0392", None),  # Greek
+    ("\u13f4", None),  # Cherokee
+    ("\u0628", None),  # Arabic
+    ("\u7b54\u6848\uff1aB", None),  # "answer: B", in Chinese
+    ("\u9009 B", None),
+    ("R\u00e9ponse B", None),
+    ("\u043e\u0442\u0432\u0435\u0442: B", None),
+    ("B\u0301", "B"),  # an accent is overlooked
+    ("\u200bB\u200b", "B"),  # zero-width spaces
+]
+"""What other scripts and their marks come to."""
+
+WHOLE = [
+    ("<answer>B</answer>", "B"),
+    ("<ANSWER>B</ANSWER>", "B"),
+    ("< answer > B < / answer >", "B"),
+    ("<answer>A</answer> No: <answer>B</answer>", "B"),
+    ("<answer>B</answer> or <answer>A</answer>", "A"),
+    ("<answer><answer>B</answer></answer>", "B"),
+    ("<answer>A<answer>B</answer>", "B"),
+    ("<answer>B</answer></answer>", "B"),
+    ("<reasoning>A? <answer>A</answer></reasoning><answer>B</answer>", "B"),
+    ("<reasoning>A</reasoning>\n\n<answer>\nB\n</answer>\n", "B"),
+    ("<reasoning>never closed <answer>B</answer>", "B"),
+    ("<think>It is A. <answer>A</answer></think><answer>B</answer>", "B"),
+    ("It is A. <answer>A</answer></think><answer>B</answer>", "B"),
+    ("<answer>B</answer> <think>or <answer>A</answer></think>", "B"),
+    ("<answer>B</answer> <reasoning>or <answer>A</answer></reasoning>", "B"),
+    ("The answer is <answer>Option B: 2249.700</answer>, I am sure.", "B"),
+    ("<think>It is B. <answer>B</answer>", None),
+    ("<reasoning><answer>B</answer></reasoning>", None),
+    ("<reasoning>B</reasoning>", None),
+    ("<answer>B", None),
+    ("B</answer>", None),
+    ("<answer>A</answer><answer>B", "A"),
+    ("B", None),
+    ("The answer is B.", None),
+    ("\\boxed{B}", None),
+    ("<answer></answer>", None),
+    ("<answer>B</answer><answer></answer>", None),
+    ("answer: B", None),
+    ("&lt;answer&gt;B&lt;/answer&gt;", None),
+    ("<answer>B<\\answer>", None),
+]
+"""Whole completions: which of their tags counts."""
+
+
+@pytest.mark.parametrize(("content", "letter"), SCRIPTS)
+def test_other_scripts(content: str, letter: str | None) -> None:
+    assert VERIFIER.verify(problem(), tagged(content)).answer == letter
+
+
+@pytest.mark.parametrize(("text", "letter"), WHOLE)
+def test_what_is_read_from_a_completion(text: str, letter: str | None) -> None:
+    assert VERIFIER.verify(problem(), text).answer == letter
+
+
+def published(text: str) -> str:
+    """What the published code reads: behind the last opening tag, up to the next closing one; it must be the very letter."""
+    return text.rpartition("<answer>")[2].partition("</answer>")[0].strip()
+
+
+def test_the_published_rule_is_met_and_exceeded_where_docs_say_so() -> None:
+    """docs/problems.md, The published rule."""
+    texts = [tagged(content) for content, _ in SHAPES + SCRIPTS] + [text for text, _ in WHOLE]
+    ours = {text for text in texts if VERIFIER.verify(problem(), text).correct}
+    theirs = {text for text in texts if published(text) == "B"}
+    assert {tagged("B"), "<answer>A</answer> No: <answer>B</answer>", "<answer>A<answer>B</answer>"} <= ours & theirs
+    assert theirs - ours == {
+        "<think>It is B. <answer>B</answer>", "<reasoning><answer>B</answer></reasoning>", "<answer>B", "B", "B</answer>",
+        "<answer>A</answer><answer>B",
+    }, "what is thought, and what is not inside of a complete tag"  # fmt: skip
+    for text in ours - theirs:
+        assert VERIFIER.verify(problem(), text).answer == "B" and published(text) != "B"
+    inside = {published(text) for text in ours - theirs}
+    assert {"b", "(B)", "B.", "**B**", "B: 2249.700", "The correct answer is (B).", "B, B"} <= inside
 
 
 @pytest.mark.parametrize(

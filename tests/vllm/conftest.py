@@ -162,6 +162,9 @@ class Words:
     """A tokenizer of code points, for tests that need no other."""
 
     eos_token_id = 2
+    chat_template = ""
+    added_tokens_decoder: dict[int, Any] = {}  # noqa: RUF012
+    all_special_tokens: tuple[str, ...] = ()
 
     def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> str:
         return "".join(m["content"] for m in messages)

@@ -3,13 +3,15 @@
     python -m pmd_agent.policies.vllm.bench --model box --prompts 64 --samples 8
 
 The same requests go to the same server, by a bare client and by the policy in turn, each first every other time. The
-bare client posts and parses, no more. Printed are tokens and rollouts per second of both, and their ratio.
+bare client posts and parses, no more. Printed are tokens and rollouts per second of both, and the ratio: the median of the
+rounds', and their range.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -37,9 +39,9 @@ async def bare(server: Server, model: str, bodies: list[dict[str, Any]], in_flig
         return sum(await asyncio.gather(*map(one, bodies)))
 
 
-def measure(policy: VllmPolicy, settings: argparse.Namespace, in_flight: int) -> dict[str, tuple[int, float]]:
-    """Tokens and seconds of each of the two, all rounds together; an unmeasured round comes first."""
-    totals = {"bare client": (0, 0.0), "VllmPolicy": (0, 0.0)}
+def measure(policy: VllmPolicy, settings: argparse.Namespace, in_flight: int) -> dict[str, list[tuple[int, float]]]:
+    """Tokens and seconds of each of the two in each round; an unmeasured round comes first."""
+    rounds: dict[str, list[tuple[int, float]]] = {"bare client": [], "VllmPolicy": []}
     for number in range(-1, settings.rounds):
         prompts = [
             [{"role": "user", "content": f"Round {number}. Compute {p} + {7 * p + number}, step by step."}]
@@ -61,8 +63,8 @@ def measure(policy: VllmPolicy, settings: argparse.Namespace, in_flight: int) ->
             tokens = work()
             seconds = time.perf_counter() - started
             if number >= 0:
-                totals[name] = (totals[name][0] + tokens, totals[name][1] + seconds)
-    return totals
+                rounds[name].append((tokens, seconds))
+    return rounds
 
 
 def main() -> None:
@@ -97,16 +99,23 @@ def main() -> None:
         )
         try:
             policy.load(None, 0)
-            totals = measure(policy, settings, settings.in_flight)
+            measured = measure(policy, settings, settings.in_flight)
         finally:
             policy.close()
     rollouts = settings.rounds * settings.prompts * settings.samples
+    totals = {name: tuple(map(sum, zip(*rounds, strict=True))) for name, rounds in measured.items()}
     console.table(
         ["", "tokens", "seconds", "tokens/s", "rollouts/s"],
         [[name, t, round(s, 2), round(t / s), round(rollouts / s, 1)] for name, (t, s) in totals.items()],
     )
-    (bare_tokens, bare_seconds), (tokens, seconds) = totals["bare client"], totals["VllmPolicy"]
-    console.info(f"VllmPolicy / bare client, tokens per second: {tokens / seconds / (bare_tokens / bare_seconds):.3f}")
+    ratios = [
+        (tokens / seconds) / (bare_tokens / bare_seconds)
+        for (bare_tokens, bare_seconds), (tokens, seconds) in zip(*measured.values(), strict=True)
+    ]
+    console.info(
+        f"VllmPolicy / bare client, tokens per second: median {statistics.median(ratios):.3f} "
+        f"of {len(ratios)} rounds ({min(ratios):.3f} to {max(ratios):.3f})"
+    )
 
 
 if __name__ == "__main__":

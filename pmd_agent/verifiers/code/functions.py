@@ -38,9 +38,11 @@ class _Check:
         """The last call, and what came of it, in words."""
         self.trace = ""
         """The end of the traceback, where the last call raised an error."""
+        self.hidden = False
+        """Whether nothing of the tests may be quoted."""
 
     def run(self, source: str, data: Mapping[str, Any]) -> str:
-        prompt, entry = data.get("prompt", ""), data["entry"]
+        prompt, entry, self.hidden = data.get("prompt", ""), data["entry"], bool(data.get("hidden"))
         told = {"mode": "calls", "source": source, "before": prompt, "entry": entry}
         loaded = self._ask_program(told)
         if isinstance(loaded, str):
@@ -97,6 +99,8 @@ class _Check:
         return {"error": str(reply.get("error")), "trace": self.trace}
 
     def _failed(self, told: Mapping[str, Any]) -> str:
+        if self.hidden and self.call:
+            return feedback.hidden("the program raised an error" if self.trace else "wrong result")
         if self.trace:
             return f"{self.call}: {feedback.raised(self.trace)}"
         if not self.call:

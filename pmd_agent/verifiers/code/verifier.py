@@ -4,7 +4,8 @@ What a problem has to bring in `data`, one of:
 
     tests    [{"input": ..., "output": ..., "hidden": bool}, ...]: the program is run for each, reads `input` and prints
              `output`; with `entry`, a function's name: `input` has an argument as JSON on each line, `output` is JSON
-    check    Python code that defines check(candidate), `entry`, and `prompt`: code that the program continues
+    check    Python code that defines check(candidate), `entry`, and `prompt`: code that the program continues; `hidden`
+             where nothing of the check may be quoted
 
 A program that fails, crashes or takes too long is wrong, and told so. A sandbox that fails raises: then there is no verdict.
 """

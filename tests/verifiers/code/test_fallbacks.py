@@ -13,7 +13,7 @@ from pmd_agent.errors import VerifierError
 from pmd_agent.types import Problem
 from pmd_agent.verifiers.code import CodeVerifier, Limits, sandbox
 
-from .test_hostile import children_of
+from .test_hostile import children_of, left_behind
 
 PROBLEM = Problem("p", "?", data={"tests": [{"input": "1 2", "output": "3"}]})
 RIGHT = "print(sum(map(int, input().split())))"
@@ -63,9 +63,9 @@ def test_without_the_filter_namespaces_do(without: object) -> None:
         "allowed, and ended"
     )
     server = verifier.sandbox._server
-    assert server is not None and children_of(server._process.pid) == []
+    assert server is not None and left_behind(server._process.pid) == []
     assert run(verifier, "import os\nwhile True: os.fork()") is False
-    assert children_of(server._process.pid) == []
+    assert left_behind(server._process.pid) == []
     assert run(verifier, f"import socket; socket.create_connection(('127.0.0.1', 22), 1)\n{RIGHT}") is False
 
 

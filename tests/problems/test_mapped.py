@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import jsonl
+from pmd_agent.problems import mapped
 
 Write = Callable[..., Path]
 
 
 def test_the_defaults(write: Write) -> None:
     rows = [{"id": f"p{i}", "prompt": f"q{i}", "answer": i, "kind": "easy", "tests": [i]} for i in range(10)]
-    split = jsonl.load(write("mine.jsonl", *rows))
+    split = mapped.load(write("mine.jsonl", *rows))
     assert (len(split.train), len(split.test)) == (9, 1)
     problem = next(p for p in split.train + split.test if p.id == "p3")
     assert (problem.prompt, problem.answer, problem.kind, problem.system) == ("q3", "3", "easy", "")
@@ -25,28 +25,27 @@ def test_named_fields_and_a_system_message(write: Write) -> None:
     row = {"q": "2 + 2", "gold": "4", "topic": "sums", "n": 17, "prompt": "not this"}
     path = write("mine.jsonl", row)
     names: dict[str, Any] = {"prompt": "q", "answer": "gold", "kind": "topic", "id": "n", "system_text": "Be brief."}
-    (problem,) = jsonl.load(path, test_fraction=0, **names).train
+    (problem,) = mapped.load(path, test_fraction=0, **names).train
     assert (problem.prompt, problem.answer, problem.kind, problem.id) == ("2 + 2", "4", "sums", "17")
     assert problem.system == "Be brief." and problem.data == {"prompt": "not this"}
-    assert jsonl.load(path, test_fraction=0, fields=jsonl.Fields(**names)).train == (problem,)
 
 
 def test_without_ids_they_are_made_from_the_file_and_the_row(write: Write) -> None:
     path = write("mine.jsonl", {"prompt": "a", "answer": "1"}, "", {"prompt": "b", "answer": "2"})
-    assert [p.id for p in jsonl.load(path, test_fraction=0).train] == ["mine/1", "mine/2"]
+    assert [p.id for p in mapped.load(path, test_fraction=0).train] == ["mine/1", "mine/2"]
 
 
 def test_a_test_file_of_its_own(write: Write) -> None:
     train = write("train.jsonl", {"prompt": "a", "answer": "1"})
     test = write("test.csv", "prompt,answer", "b,2")
-    split = jsonl.load(train, test=test)
+    split = mapped.load(train, test_path=test)
     assert [p.id for p in split.train + split.test] == ["train/1", "test/1"]
-    split = jsonl.load(train, test=write("other/train.jsonl", {"prompt": "b", "answer": "2"}))
+    split = mapped.load(train, test_path=write("other/train.jsonl", {"prompt": "b", "answer": "2"}))
     assert [p.id for p in split.train + split.test] == ["train/1", "train-test/1"]
 
 
 def test_problems_without_an_answer(write: Write) -> None:
-    (problem,) = jsonl.load(write("a.jsonl", {"prompt": "code", "answer": "x"}), answer=None, test_fraction=0).train
+    (problem,) = mapped.load(write("a.jsonl", {"prompt": "code", "answer": "x"}), answer=None, test_fraction=0).train
     assert problem.answer is None and problem.data == {"answer": "x"}
 
 
@@ -61,26 +60,26 @@ def test_problems_without_an_answer(write: Write) -> None:
 )
 def test_choices(write: Write, choices: object, letters: str) -> None:
     path = write("a.jsonl", {"prompt": "?", "answer": "b", "choices": choices})
-    (problem,) = jsonl.load(path, test_fraction=0).train
+    (problem,) = mapped.load(path, test_fraction=0).train
     assert "".join(problem.data["choices"]) == letters and problem.answer == "B"
 
 
 def test_choices_can_mean_nothing(write: Write) -> None:
     path = write("a.jsonl", {"prompt": "?", "answer": "one", "choices": ["one", "two"]})
-    (problem,) = jsonl.load(path, test_fraction=0, choices=None).train
+    (problem,) = mapped.load(path, test_fraction=0, choices=None).train
     assert problem.answer == "one" and problem.data == {"choices": ["one", "two"]}
 
 
 def test_a_hub_dataset(tmp_path: Path, write: Write) -> None:
     write("train.jsonl", *[{"prompt": f"q{i}", "answer": "1"} for i in range(10)])
     write("test.jsonl", {"prompt": "t", "answer": "1"})
-    both = jsonl.load_from_hub(str(tmp_path), test_split="test")
+    both = mapped.load_from_hub(str(tmp_path), test_split="test")
     assert (len(both.train), len(both.test)) == (10, 1)
     assert both.train[2].id == f"{tmp_path.name}/train/3"
-    one = jsonl.load_from_hub(str(tmp_path), split="train", test_fraction=0.2)
+    one = mapped.load_from_hub(str(tmp_path), split="train", test_fraction=0.2)
     assert (len(one.train), len(one.test)) == (8, 2)
     with pytest.raises(ProblemError, match="cannot be loaded"):
-        jsonl.load_from_hub(str(tmp_path), test_split="validation")
+        mapped.load_from_hub(str(tmp_path), test_split="validation")
 
 
 def row(**changes: object) -> dict[str, Any]:
@@ -109,7 +108,7 @@ BAD = {
     "'id' is a list instead": row(id=["new"]),
     "the id 'old' was already taken by": row(id="old"),
     "'system' is a list instead of a string": row(system=["Be brief."]),
-    "'kind' is an integer instead of a string": row(kind=3),
+    "'kind' is a decimal number instead of a string": row(kind=3.5),
     "'choices' is a string instead of a list": row(choices="AB"),
     "'choices' has 1 options instead of 2 to 10": row(choices=["A"]),
     "'choices' has 11 options instead of 2 to 10": row(choices=list("ABCDEFGHIJK")),
@@ -124,26 +123,26 @@ BAD = {
 def test_a_row_that_does_not_fit_is_named_with_its_reason(write: Write, reason: str) -> None:
     path = write("a.jsonl", row(id="old"), "", BAD[reason], row(id="other"))
     with pytest.raises(ProblemError) as caught:
-        jsonl.load(path)
+        mapped.load(path)
     assert f"1 of 3 rows of {path} cannot be used:\n    {path}:3: {reason}" in caught.value.message
     assert "problems.max_bad_fraction=0.34" in caught.value.hint
-    split = jsonl.load(path, max_bad_fraction=0.34, test_fraction=0)
+    split = mapped.load(path, max_bad_fraction=0.34, test_fraction=0)
     assert [p.id for p in split.train] == ["old", "other"] and reason in split.skipped[0]
 
 
 def test_a_field_that_no_row_has(write: Write) -> None:
     path = write("a.jsonl", {"question": "?", "answer": "1"})
     with pytest.raises(ProblemError, match=r"has a field 'qestion' \(given as the prompt\)") as caught:
-        jsonl.load(path, prompt="qestion")
+        mapped.load(path, prompt="qestion")
     assert caught.value.hint == "Did you mean question?"
     with pytest.raises(ProblemError, match="No field can be named for 'promt'") as caught:
-        jsonl.load(path, promt="question")
+        mapped.load(path, promt="question")
     assert "prompt" in caught.value.hint
     with pytest.raises(ProblemError) as caught:
-        jsonl.load(path)
+        mapped.load(path)
     assert "The first row has: question, answer." in caught.value.hint
 
 
 def test_all_rows_bad_is_an_error_whatever_is_allowed(write: Write) -> None:
     with pytest.raises(ProblemError, match="1 of 1 rows"):
-        jsonl.load(write("a.jsonl", {"prompt": "?"}), max_bad_fraction=0.99)
+        mapped.load(write("a.jsonl", {"prompt": "?"}), max_bad_fraction=0.99)

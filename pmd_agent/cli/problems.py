@@ -1,0 +1,82 @@
+"""pmd problems RECIPE"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pmd_agent.console import Console
+    from pmd_agent.preview import Preview
+    from pmd_agent.recipe import Recipe
+    from pmd_agent.types import Problem
+
+LISTED = 10
+
+
+def problems(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, such as recipes/quickstart.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for `pmd run`, such as problems.path=DIR.")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help=f"Lists have all entries, not the first {LISTED}.")] = False,
+) -> None:
+    """Look at a recipe's problems before a run: counts, lengths, prompts, repeated ones, and rows that do not fit."""
+    from pmd_agent.console import Console
+    from pmd_agent.recipe import load_recipe
+
+    settings = load_recipe(recipe, overrides or [])
+    console = Console()
+    from pmd_agent.preview import preview
+    from pmd_agent.problems.gather import Misfits
+
+    listed = None if whole else LISTED
+    try:
+        found = preview(settings)
+    except Misfits as error:
+        _list(console, "rows that do not fit", error.reasons, None)
+        raise
+    _show(console, settings, found, listed)
+
+
+def _show(console: Console, recipe: Recipe, found: Preview, listed: int | None) -> None:
+    for number, (problem, prompt) in enumerate(found.prompts, start=1):
+        console.info(f"---- prompt {number} of {len(found.prompts)}: {problem.id}")
+        console.info(prompt.rstrip("\n"))
+        console.info(f"---- checked by {recipe.problems.verifier}: {_compared(problem)}")
+        console.info("")
+    console.table(["problems", "training", "validation", "test"], found.counts)
+    console.info("")
+    limit = f"rollout.max_prompt_tokens is {recipe.rollout.max_prompt_tokens}"
+    console.info(f"{found.unit} of a prompt ({found.counted_by}; {limit})")
+    console.table(
+        ["", "shortest", "median", "95 %", "longest", "too long"],
+        [[n.part, n.shortest, n.median, n.most, n.longest, len(n.too_long)] for n in found.lengths],
+    )
+    console.info("")
+    _list(console, "too long, left out of a run", [i for n in found.lengths for i in n.too_long], listed)
+    for name, repeats in found.overlaps.items():
+        lines = [" = ".join(r.ids) + (" (with different answers)" if r.answers else "") for r in repeats]
+        _list(console, f"prompts {name}", lines, listed)
+    _list(console, "rows that do not fit", found.skipped, listed)
+
+
+def _list(console: Console, name: str, lines: Sequence[str], listed: int | None) -> None:
+    """Also says that there is none."""
+    console.info(f"{name}: {len(lines) or 'none'}")
+    for line in lines[:listed]:
+        console.info(f"  {line}")
+    if listed is not None and len(lines) > listed:
+        console.info(f"  ... and {len(lines) - listed} more (--all)")
+
+
+def _compared(problem: Problem) -> str:
+    """What an answer is compared with, in a line."""
+    if problem.answer is not None:
+        return problem.answer
+    if "tests" in problem.data:
+        return f"{len(problem.data['tests'])} tests"
+    return "its tests" if "check" in problem.data else "nothing that the problem brings"

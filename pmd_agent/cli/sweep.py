@@ -1,0 +1,104 @@
+"""pmd sweep FILE"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pmd_agent.console import Console
+    from pmd_agent.sweep import Sweep
+
+
+class Seeds(StrEnum):
+    """Which of a sweep's seeds."""
+
+    validate = "validate"
+    report = "report"
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, such as recipes/mechanism.yaml.")],
+    arms: Annotated[str, typer.Option(help="Only these arms, separated by commas.")] = "",
+    seeds: Annotated[Seeds, typer.Option(help="Which of the sweep's seeds.")] = Seeds.report,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Search every arm's grid on the seeds for tuning first.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at one time. Default: one a core, at most 8.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and stop.")] = False,
+) -> None:
+    """Run arms times seeds of one recipe, and compare them. The same command goes on where it was stopped."""
+    from pmd_agent.console import Console
+    from pmd_agent.sweep import load_sweep, run_all, runs_of
+
+    console = Console()
+    plan = load_sweep(file)
+    side_by_side = jobs or min(8, len(os.sched_getaffinity(0)))
+    if tune:
+        _tune(plan, console, side_by_side, dry_run)
+        if dry_run:
+            return
+    tuned = _tuned(plan)
+    wanted = runs_of(plan, seeds.value, [a for a in arms.split(",") if a], {k: v["chosen"] for k, v in tuned.items()})
+    if dry_run:
+        for run in wanted:
+            console.info(shlex.join(["pmd", "run", str(plan.recipe), *run.overrides]))
+        return
+    try:
+        run_all(wanted, plan.recipe, console, jobs=side_by_side)
+    except KeyboardInterrupt:
+        console.warn(f"stopped; to go on: pmd sweep {file}")
+        raise typer.Exit(130) from None
+    _report(plan, [str(run.path) for run in wanted], tuned, console, file)
+
+
+def _tune(plan: Sweep, console: Console, jobs: int, dry_run: bool) -> None:
+    from pmd_agent.errors import RecipeError
+    from pmd_agent.recipe_yaml import write_yaml
+    from pmd_agent.run_files import write_atomically
+    from pmd_agent.sweep import choose, run_all, tuning_runs
+
+    tried = tuning_runs(plan)
+    runs = [run for _, _, of_one in tried for run in of_one]
+    if not runs:
+        raise RecipeError("The sweep has nothing to tune.", "Give arms a `tune:` grid, and seeds.tune.")
+    console.info(f"tuning: {len(tried)} configurations on seeds {', '.join(map(str, plan.seeds.tune))}")
+    if dry_run:
+        for run in runs:
+            console.info(shlex.join(["pmd", "run", str(plan.recipe), *run.overrides]))
+        return
+    run_all(runs, plan.recipe, console, jobs=jobs)
+    chosen = choose(tried)
+    write_atomically(plan.folder / "tuned.yaml", write_yaml(chosen).encode())
+    for name, entry in chosen.items():
+        console.info(f"{name}: {entry['chosen']} of {len(entry['tried'])} configurations")
+
+
+def _tuned(plan: Sweep) -> dict[str, Any]:
+    from pmd_agent.recipe_yaml import read_yaml
+
+    file = plan.folder / "tuned.yaml"
+    return read_yaml(file) if file.is_file() else {}
+
+
+def _report(plan: Sweep, paths: list[str], tuned: dict[str, Any], console: Console, file: Path) -> None:
+    from pmd_agent.cli.compare import show
+    from pmd_agent.comparison import compare, group_by_arm, read_runs, write_report
+
+    finished, _ = read_runs(paths)
+    arms = group_by_arm(finished)
+    tried = sum(len(entry["tried"]) for entry in tuned.values())
+    facts = [
+        f"Settings were chosen on seeds {', '.join(map(str, plan.seeds.tune)) or 'that this sweep does not name'}: "
+        f"{tried} configurations were tried by the sweep itself" + (f" ({', '.join(tuned)})." if tuned else ".")
+    ]
+    known = {arm.name for arm in arms}
+    report = compare(arms, plan.reference if plan.reference in known else None, facts)
+    show(report, console)
+    for path in write_report(report, plan.folder, title=f"Sweep {plan.name}", command=f"pmd sweep {file}"):
+        console.info(f"written: {path}")

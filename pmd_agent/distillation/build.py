@@ -1,0 +1,59 @@
+"""From a recipe to a model with its adapters and the trainer of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pmd_agent.distillation.parallel import Team
+from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
+from pmd_agent.recipe import LocalPolicySection, Recipe, VllmPolicySection
+from pmd_agent.recipe_learning import Distill, Teacher
+from pmd_agent.weights import attach_lora, choose_device, choose_dtype, load_base
+
+
+def build_trainer(
+    recipe: Recipe,
+    section: LocalPolicySection | VllmPolicySection,
+    tokenizer: Any,
+    *,
+    team: Team | None = None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> Trainer:
+    """The trainer, with the model that it changes in place. Raises PolicyError."""
+    team, learning, device = team or Team(), _learning(recipe), choose_device(section.device)
+    lora = learning.lora
+    # A model to be sharded need not fit where its parts will be.
+    place = "cpu" if team.kind == "fsdp" else section.device
+    dtype = str(choose_dtype(section.dtype, device)).removeprefix("torch.")
+    model = attach_lora(
+        load_base(section.model, dtype=dtype, device=place),
+        rank=lora.rank,
+        alpha=lora.alpha,
+        dropout=lora.dropout,
+        targets=lora.targets,
+        seed=recipe.seed,
+        teacher=learning.teacher.type == "ema",
+    )
+    pad = tokenizer.pad_token_id
+    kind = LeadingTrainer if team.size > 1 and team.leads else Trainer
+    trainer = kind(
+        model,
+        learning,
+        pad_id=tokenizer.eos_token_id if pad is None else pad,
+        seed=recipe.seed,
+        special_ids=tokenizer.all_special_ids,
+        team=team,
+        device=device,
+    )
+    if learning.share_prefixes and trainer.reader.unshared:
+        warn(f"each rollout is computed whole, its prompt too (docs/engine.md): {trainer.reader.unshared}")
+    return trainer
+
+
+def _learning(recipe: Recipe) -> Distill:
+    """How the trainer learns. GRPO keeps no teacher, and has a learning rate of its own where the recipe gives it one."""
+    settings = recipe.distill
+    if recipe.method != "grpo":
+        return settings
+    return settings.model_copy(update={"lr": settings.grpo.lr or settings.lr, "teacher": Teacher(type="initial")})

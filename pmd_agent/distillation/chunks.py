@@ -1,0 +1,51 @@
+"""Loss and gradient a chunk of positions at a time: no more than one chunk's logits exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from pmd_agent.distillation.objectives import Judged, Tokens
+
+Objective = Callable[[Tensor, list[Tensor], Tokens], Judged]
+"""From (N, D) hidden states of the student and of those it is compared with."""
+CHUNK = 1024
+"""Positions whose logits exist at one time, at most."""
+LOGITS = 1 << 25
+"""Logits of one model that exist at one time, at most: 128 MiB in float32."""
+
+
+def chunks(tokens: Tokens, vocabulary: int) -> Iterator[tuple[slice, Tokens]]:
+    """Pieces of so many tokens that their logits stay within bounds; one empty piece where there are none."""
+    size = max(1, min(CHUNK, LOGITS // vocabulary))
+    for start in range(0, max(1, len(tokens.target_N)), size):
+        part = slice(start, start + size)
+        yield part, tokens.at(part)
+
+
+def backward(
+    objective: Objective,
+    student_ND: Tensor,
+    others_ND: Sequence[Tensor],
+    tokens: Tokens,
+    *,
+    total: float,
+    vocabulary: int,
+) -> Judged:
+    """Adds the gradient of sum(weight x loss) / total to whatever `student_ND` and the objective were made of.
+
+    A chunk's gradient is taken back to its hidden states before the next chunk is made, then all of them in one pass through
+    the model. Nothing is computed twice, and memory does not grow with tokens times vocabulary.
+    """
+    judged, back = [], []
+    for part, t in chunks(tokens, vocabulary):
+        hidden_ND = student_ND[part].detach().requires_grad_()
+        found = objective(hidden_ND, [h[part] for h in others_ND], t)
+        ((found.loss_N * t.weight_N).sum() / total).backward()
+        assert hidden_ND.grad is not None
+        back.append(hidden_ND.grad)
+        judged.append(Judged(*(column.detach() for column in found)))
+    student_ND.backward(torch.cat(back))
+    return Judged(*map(torch.cat, zip(*judged, strict=True)))

@@ -1,0 +1,49 @@
+"""What training goes on from, whole and on the CPU, whether one process has the weights or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pmd_agent.distillation.parallel import part_like, whole_tensor
+from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters
+
+State = dict[str, Any]
+
+
+def gathered(model: Any, optimiser: torch.optim.Optimizer) -> State:
+    """Adapters and optimiser. Where the weights are sharded, all processes have to ask."""
+    moments = optimiser.state_dict()
+    moments["state"] = {
+        number: {key: _whole(value) for key, value in of_one.items()} for number, of_one in moments["state"].items()
+    }
+    return {
+        "student": {name: _whole(p) for name, p in adapter_parameters(model, STUDENT).items()},
+        "teacher": {name: _whole(p) for name, p in adapter_parameters(model, TEACHER).items()},
+        "optimiser": moments,
+    }
+
+
+@torch.no_grad()
+def restore(model: Any, optimiser: torch.optim.Optimizer, state: State) -> None:
+    """The state that another trainer gathered, of as many processes as it had."""
+    for adapter, saved in ((STUDENT, state["student"]), (TEACHER, state["teacher"])):
+        for name, parameter in adapter_parameters(model, adapter).items():
+            parameter.copy_(part_like(saved[name], parameter))
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    moments: Mapping[int, Mapping[str, Any]] = state["optimiser"]["state"]
+    parts = {
+        number: {
+            key: part_like(value, parameters[number]) if key != "step" and isinstance(value, Tensor) else value
+            for key, value in of_one.items()
+        }
+        for number, of_one in moments.items()
+    }
+    optimiser.load_state_dict({**state["optimiser"], "state": parts})
+
+
+def _whole(value: Any) -> Any:
+    return whole_tensor(value.detach()).cpu() if isinstance(value, Tensor) else value

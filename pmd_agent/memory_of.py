@@ -1,0 +1,32 @@
+"""The memory of a run, as its recipe says: where it is kept, by which embedder, and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pmd_agent.embedding import build_embedder
+from pmd_agent.memory import Embedder, Memory
+from pmd_agent.memory.reading import Options
+from pmd_agent.recipe import Recipe
+
+
+def open_memory(recipe: Recipe, folder: Path, embedder: Embedder | None = None) -> Memory:
+    """The memory in `folder`, or on the recipe's server under a name of that folder's own. Raises MemoryStoreError."""
+    kept = recipe.memory
+    embedder = embedder or build_embedder(kept.embedder)
+    options = Options(
+        tiers=kept.tiers,
+        lessons_per_problem=kept.lessons_kept,
+        min_similarity=kept.min_similarity,
+        near=kept.near,
+        half_life=kept.lift.half_life,
+    )
+    if kept.server is None:
+        return Memory.open(folder, embedder, **options)
+    return Memory.connect(kept.server, name_on_server(recipe, folder), embedder, **options)
+
+
+def name_on_server(recipe: Recipe, folder: Path) -> str:
+    """The run's name and a hash of where its folder is: two runs of one name in two places are two memories."""
+    return f"{recipe.name.lstrip('_') or 'run'}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"

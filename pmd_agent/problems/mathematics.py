@@ -1,0 +1,89 @@
+r"""Questions with a mathematical answer, in one of two schemas; a row's fields tell which.
+
+GSM8K   question, answer: reasoning, and behind `####` the number
+MATH    problem, solution: the answer is in its last \boxed{}; or `answer`, where there is one; type or subject, level
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pmd_agent.problems.gather import BadRow, optional_text_of, text_of
+from pmd_agent.problems.instructions import MATH
+from pmd_agent.problems.parts import Build, Part, Rule, open_parts, split_parts
+from pmd_agent.problems.split import Split
+from pmd_agent.problems.where import Where
+from pmd_agent.text import last_boxed
+from pmd_agent.types import Problem
+
+HUB = "openai/gsm8k"
+
+
+def load(
+    path: Path | None,
+    *,
+    test_path: Path | None = None,
+    hub: str = HUB,
+    subset: str | None = "main",
+    split: str = "train",
+    test_split: str | None = "test",
+    kind: Literal["subject", "level"] = "subject",
+    where: Where | None = None,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    max_bad_fraction: float = 0.0,
+) -> Split:
+    """The problems of a file or folder, or of a dataset on the hub (see `open_parts`). Raises ProblemError."""
+    source, parts = open_parts(
+        path, test_path=test_path, hub=hub, subset=subset, split=split, test_split=test_split
+    )  # fmt: skip
+    rule = Rule(where or {}, None, test_fraction, seed, max_bad_fraction)
+    return split_parts(source, parts, partial(_build, kind), rule)
+
+
+def _build(kind: str, part: Part) -> Build:
+    return partial(_problem, part=part.name.rpartition("/")[2], kind=kind)
+
+
+def _problem(row: Mapping[str, Any], number: int, *, part: str, kind: str) -> Problem:
+    if "question" in row:
+        return Problem(f"gsm8k/{part}/{number}", text_of(row, "question"), _behind_marks(row), MATH)
+    if "problem" not in row:
+        present = ", ".join(map(str, row)) or "nothing"
+        raise BadRow(f"neither 'question' (as in GSM8K) nor 'problem' (as in MATH); it has: {present}")
+    name = optional_text_of(row, "unique_id") or f"{part}/{number}"
+    label = "level" if kind == "level" else "subject" if "subject" in row else "type"
+    value = row.get(label)
+    return Problem(
+        id=f"math/{name}",
+        prompt=text_of(row, "problem"),
+        answer=_final(row),
+        system=MATH,
+        kind=str(value) if isinstance(value, int) else optional_text_of(row, label),
+    )
+
+
+def _behind_marks(row: Mapping[str, Any]) -> str:
+    text = text_of(row, "answer")
+    _, marks, answer = text.rpartition("####")
+    if not marks:
+        raise BadRow("'answer' has no '####' with the number behind it")
+    if not answer.strip():
+        raise BadRow("'answer' has nothing behind its '####'")
+    return answer.strip().replace(",", "")
+
+
+def _final(row: Mapping[str, Any]) -> str:
+    if row.get("answer") is not None:
+        return text_of(row, "answer")
+    answer = last_boxed(text_of(row, "solution"))
+    if not answer:
+        raise BadRow(
+            "'solution' has no \\boxed{} with an answer in it"
+            if answer is None
+            else "'solution' has an empty \\boxed{}"
+        )
+    return answer

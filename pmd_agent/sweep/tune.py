@@ -1,0 +1,42 @@
+"""The same search for every arm: all combinations of its grid, on seeds that nothing is reported of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pmd_agent.run_dir import RunDir
+from pmd_agent.sweep.plan import Sweep, SweepRun, configurations, make_run, settings_of, tuned_arms
+
+
+def tuning_runs(sweep: Sweep) -> list[tuple[str, dict[str, Any], list[SweepRun]]]:
+    """(arm, configuration, its runs on the seeds `tune`). Raises RecipeError."""
+    folder = sweep.folder / "tuning"
+    return [
+        (name, values, [
+            make_run(sweep, name, seed, {**settings_of(sweep, name, {}), **values}, folder, f"{name}-{number}")
+            for seed in sweep.seeds.tune
+        ])
+        for name, arm in tuned_arms(sweep)
+        for number, values in enumerate(configurations(arm))
+    ]  # fmt: skip
+
+
+def choose(tried: Sequence[tuple[str, Mapping[str, Any], Sequence[SweepRun]]]) -> dict[str, Any]:
+    """What to keep in tuned.yaml: for each arm the configuration whose last validations are best on average, and all that
+    were tried. The first of equal ones. Test problems play no part."""
+    arms: dict[str, Any] = {}
+    for name, values, runs in tried:
+        accuracy = float(np.mean([_last_validation(run) for run in runs]))
+        entry = arms.setdefault(name, {"chosen": dict(values), "validation": accuracy, "tried": []})
+        entry["tried"].append({"set": dict(values), "validation": round(accuracy, 4), "seeds": [r.seed for r in runs]})
+        if accuracy > entry["validation"]:
+            entry |= {"chosen": dict(values), "validation": accuracy}
+    return {name: entry | {"validation": round(entry["validation"], 4)} for name, entry in arms.items()}
+
+
+def _last_validation(run: SweepRun) -> float:
+    lines = [line["validation"] for line in RunDir.open(run.path).metrics() if line.get("validation") is not None]
+    return float(lines[-1]) if lines else 0.0

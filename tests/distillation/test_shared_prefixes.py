@@ -1,0 +1,232 @@
+"""What rollouts share is computed once, and nothing else changes: against the padded path, on the policy in the box and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pmd_agent.distillation.batches import micro_batches
+from pmd_agent.distillation.example import Example
+from pmd_agent.distillation.reader import Reader
+from pmd_agent.distillation.trainer import Trainer
+from pmd_agent.recipe_learning import Distill, Grpo, Teacher
+from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
+
+Load = Callable[..., Any]
+
+
+def group(problem: int, n: int = 4, *, prompt: int = 24, memory: int = 40, answer: int = 12) -> list[Example]:
+    """Rollouts of one problem. Half of the teachers read another end of the memory; two answers begin with the same 20 tokens."""
+    generator = torch.Generator().manual_seed(problem)
+
+    def ids(length: int) -> tuple[int, ...]:
+        return tuple(torch.randint(3, 250, (length,), generator=generator).tolist())
+
+    asked, remembered, endings, opening = ids(prompt), ids(memory), (ids(5), ids(9)), ids(20)
+    found = []
+    for number in range(n):
+        written = (opening if number < 2 else ()) + ids(answer + number)
+        found.append(
+            Example(
+                student_prompt_ids=asked,
+                teacher_prompt_ids=remembered + endings[number % 2] + asked,
+                completion_ids=written,
+                written=tuple(t != 3 for t in range(len(written))),
+                logprobs=(-3.0,) * len(written),
+                correct=number % 2 == 0,
+            )
+        )
+    return found
+
+
+def batch() -> list[Example]:
+    first, second = group(0), group(1)
+    alone = group(2, 1)
+    reinforced = [replace(e, teacher_prompt_ids=(), advantage=0.5 - n) for n, e in enumerate(group(3))]
+    return [*first, *alone, *second, *reinforced]
+
+
+@pytest.fixture(scope="module")
+def load_box() -> Load:
+    def load() -> Any:
+        model = attach_lora(
+            load_base("box", dtype="float32", device="cpu"),
+            rank=8, alpha=16, dropout=0.0, targets="all-linear", seed=0, teacher=True,
+        )  # fmt: skip
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for adapter in (STUDENT, TEACHER):
+                for parameter in adapter_parameters(model, adapter).values():
+                    parameter.normal_(0.0, 0.05, generator=generator)
+        return model
+
+    return load
+
+
+def settings(**changes: Any) -> Distill:
+    plain: dict[str, Any] = {"warmup": 0, "max_grad_norm": 1e9, "grpo": Grpo(kl=0.1)}
+    return Distill(**(plain | changes))
+
+
+def learn(model: Any, distill: Distill) -> tuple[dict[str, float], dict[str, Tensor]]:
+    metrics = Trainer(model, distill, pad_id=0, seed=0).step(batch())
+    return metrics, {n: p.grad.clone() for n, p in adapter_parameters(model, STUDENT).items() if p.grad is not None}
+
+
+@pytest.mark.parametrize("teacher", ["ema", "trust_region"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_on_the_policy_in_the_box_loss_and_gradients_are_those_of_the_padded_path(
+    load_box: Load, teacher: str, checkpointing: bool
+) -> None:
+    how: dict[str, Any] = {"teacher": Teacher(type=teacher)}  # type: ignore[arg-type]
+    expected, wanted = learn(load_box(), settings(share_prefixes=False, **how))
+    found, gradients = learn(load_box(), settings(gradient_checkpointing=checkpointing, **how))
+    assert found == pytest.approx(expected, abs=1e-4) and found["loss"] > 0.05
+    assert gradients.keys() == wanted.keys()
+    largest = max(g.abs().max().item() for g in wanted.values())
+    assert max((gradients[n] - g).abs().max().item() for n, g in wanted.items()) < 1e-4 * min(1.0, largest)
+    assert largest > 1e-3
+
+
+def test_a_shared_token_is_computed_once(load_student: Load) -> None:
+    seen: list[int] = []
+    model = load_student(teacher=True)
+    trained = Trainer(model, settings(), pad_id=0, seed=0)
+    assert not trained.reader.unshared
+    model.get_base_model().get_input_embeddings().register_forward_hook(
+        lambda _module, arguments, _out: seen.append(arguments[0].numel())
+    )
+    examples = group(0)
+    trained.step(examples)
+    answers = [len(e.completion_ids) for e in examples]
+    # The teachers' memory once, either ending with the problem once; the prompt once, and the opening of two answers.
+    assert seen == [40 + (5 + 24) + (9 + 24) + sum(answers), 24 + sum(answers) - 20]
+
+
+def test_micro_batches_count_what_is_shared_once() -> None:
+    examples = group(0, 8)
+    parts = list(micro_batches(examples, 400, shared=True))
+    assert len(parts) < len(list(micro_batches(examples, 400, shared=False)))
+    assert sorted(map(hash, examples)) == sorted(hash(e) for part in parts for e in part)
+    for part in parts:
+        rows = [(*e.student_prompt_ids, *e.completion_ids) for e in part]
+        rows += [(-1, *e.teacher_prompt_ids, *e.completion_ids) for e in part]
+        distinct = {row[:n] for row in rows for n in range(1, len(row) + 1)}
+        assert len(distinct) - 1 <= 400
+    assert [len(part) for part in micro_batches(examples[:3], 1, shared=True)] == [1, 1, 1], "too long is still taken"
+
+
+# ---- other models
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 256, "pad_token_id": 0, "bos_token_id": None,
+    "eos_token_id": 2, "initializer_range": 0.3,
+}  # fmt: skip
+
+
+def small(kind: str, **changes: Any) -> Any:
+    """A random model of this kind in evaluation mode, with an adapter."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    options = {"attn_implementation": "sdpa"} | changes
+    config = AutoConfig.for_model(kind, **(SMALL | {k: v for k, v in options.items() if k != "attn_implementation"}))
+    base = AutoModelForCausalLM.from_config(config, attn_implementation=options["attn_implementation"]).eval()
+    base.requires_grad_(False)
+    model = attach_lora(base, rank=4, alpha=8, dropout=0.0, targets="all-linear", seed=0, teacher=False)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("llama", {}),
+        ("mistral", {"sliding_window": 30}),
+        ("gemma3_text", {"sliding_window": 30, "layer_types": ["sliding_attention", "full_attention"]}),
+        ("olmo3", {"sliding_window": 30, "layer_types": ["sliding_attention", "full_attention"]}),
+        ("qwen2", {}),
+    ],
+)
+def test_other_models_read_forests_too(kind: str, changes: dict[str, Any]) -> None:
+    """Sliding windows among them: shorter than the sequences, so that a wrong window is seen."""
+    model = small(kind, **changes)
+    rows = [(e.teacher_prompt_ids, e) for e in [*group(0), *group(1)]]
+    with torch.no_grad():
+        expected = Reader(model, pad_id=0, share=False).hidden(rows)
+        reader = Reader(model, pad_id=0, share=True)
+        assert reader.unshared == ""
+        torch.testing.assert_close(reader.hidden(rows), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_share_is_named_and_computed_whole() -> None:
+    eager = small("qwen3", attn_implementation="eager")
+    assert "its attention is eager" in Reader(eager, pad_id=0, share=True).unshared
+    assert "share_prefixes is off" in Reader(small("qwen3"), pad_id=0, share=False).unshared
+    mixed = small("qwen3")
+    mixed.get_base_model().config.layer_types = ["full_attention", "linear_attention"]
+    assert "layers of the kind linear_attention" in Reader(mixed, pad_id=0, share=True).unshared
+
+
+def test_with_dropout_each_rollout_has_its_own(load_student: Load) -> None:
+    reader = Reader(load_student(dropout=0.1), pad_id=0, share=True)
+    assert "dropout" in reader.unshared
+
+
+def test_a_model_that_ignores_the_segments_is_found_out() -> None:
+    """Its second answer would read the first one."""
+    model = small("qwen3")
+    body = model.get_base_model().model
+    plain = body.forward
+    body.forward = lambda *args, forest_segments=None, **kwargs: plain(*args, **kwargs)
+    assert "does not hand" in Reader(model, pad_id=0, share=True).unshared
+    assert model.get_base_model().config._attn_implementation == "sdpa"
+
+
+# ---- half precision
+
+
+def test_a_bf16_base_learns_in_float32(load_student: Load) -> None:
+    """Adapter, gradients and loss are float32; what flows through the base is not."""
+    plain = load_student(teacher=True)
+    expected = Trainer(plain, settings(), pad_id=0, seed=0).step(batch())
+    model = load_student(teacher=True)
+    for name, parameter in model.named_parameters():
+        if "lora" not in name:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    trained = Trainer(model, settings(), pad_id=0, seed=0)
+    kinds: set[torch.dtype] = set()
+    model.get_base_model().model.layers[0].mlp.up_proj.lora_A[STUDENT].register_forward_hook(
+        lambda _module, arguments, out: kinds.update((arguments[0].dtype, out.dtype))
+    )
+    found = trained.step(batch())
+    assert kinds == {torch.bfloat16}
+    student = adapter_parameters(model, STUDENT).values()
+    assert all(p.dtype == torch.float32 and p.grad is not None and p.grad.dtype == torch.float32 for p in student)
+    assert found["loss"] == pytest.approx(expected["loss"], rel=0.05)
+    assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=0.1)
+
+
+def test_gradient_checkpointing_computes_again_and_keeps_less(load_student: Load) -> None:
+    calls, kept = [], []
+    for checkpointing in (False, True):
+        model = load_student(teacher=True)
+        trained = Trainer(model, settings(gradient_checkpointing=checkpointing), pad_id=0, seed=0)
+        count = [0]
+        model.get_base_model().model.layers[0].self_attn.q_proj.register_forward_hook(
+            lambda *_, count=count: count.__setitem__(0, count[0] + 1)
+        )
+        stored = [0]
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, stored=stored: (stored.__setitem__(0, stored[0] + t.numel()), t)[1], lambda t: t
+        ):
+            trained.step(group(0))
+        calls.append(count[0])
+        kept.append(stored[0])
+    assert calls == [2, 3], "teacher, student, and the student again"
+    assert kept[1] < 0.6 * kept[0]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pmd_agent.errors import ProblemError
+from pmd_agent.problems import mathematics
+
+Write = Callable[..., Path]
+
+
+def gsm8k(number: int = 0, **changes: Any) -> dict[str, Any]:
+    row = {
+        "question": f"{number} hens lay 2 eggs each. How many?",
+        "answer": f"{number} * 2 = <<{number}*2={number * 2}>>.\n#### {number * 2}",
+    }
+    return row | changes
+
+
+def competition(number: int = 0, **changes: Any) -> dict[str, Any]:
+    solution = rf"Halve it, \boxed{{no}}, no: it is $\boxed{{\frac{{{number}}}{{2}}}}$."
+    return {"problem": f"Half of {number}?", "solution": solution, "type": "Algebra", "level": "Level 5"} | changes
+
+
+def test_gsm8k_from_the_hub(tmp_path: Path, write: Write) -> None:
+    """Through the real library, in the hub's shape: a configuration `main` with train and test."""
+    write("set/main/train.jsonl", *map(gsm8k, range(20)))
+    write("set/main/test.jsonl", gsm8k(600))
+    (tmp_path / "set/README.md").write_text(
+        "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n    path: main/train.jsonl\n  - split: test\n"
+        "    path: main/test.jsonl\n---\n"
+    )
+    split = mathematics.load(None, hub=str(tmp_path / "set"))
+    assert (len(split.train), len(split.test)) == (20, 1)
+    assert [p.id for p in split.train[:2]] == ["gsm8k/train/1", "gsm8k/train/2"] and split.test[0].id == "gsm8k/test/1"
+    assert split.test[0].answer == "1200" and r"\boxed{}" in split.test[0].system
+    assert "####" not in split.test[0].prompt and "<<" not in split.test[0].prompt
+    folder = mathematics.load(tmp_path / "set/main")
+    assert folder == split, "the same files in a folder give the same problems"
+
+
+def test_math(write: Write) -> None:
+    rows = [competition(i, level=f"Level {i % 3}") for i in range(12)]
+    split = mathematics.load(
+        write("train.jsonl", *rows), kind="level", where={"level": ["Level 1", "Level 2"]}, test_fraction=0.25
+    )
+    assert (len(split.train), len(split.test)) == (6, 2) and {p.kind for p in split.train} == {"Level 1", "Level 2"}
+    assert {p.answer for p in split.train} <= {rf"\frac{{{i}}}{{2}}" for i in range(12)}
+    assert split.train[0].id.startswith("math/train/")
+    five = competition(9, unique_id="test/algebra/9.json", answer="4.5", subject="Algebra", level=5)
+    path = write("five.jsonl", five, competition(8, subject="Geometry"))
+    assert [(p.id, p.answer, p.kind) for p in mathematics.load(path, test_fraction=0).train] == [
+        ("math/test/algebra/9.json", "4.5", "Algebra"), ("math/five/2", r"\frac{8}{2}", "Geometry"),
+    ]  # fmt: skip
+    assert [p.kind for p in mathematics.load(path, test_fraction=0, kind="level").train] == ["5", "Level 5"]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"text": "?"}, "neither 'question' (as in GSM8K) nor 'problem' (as in MATH); it has: text"),
+        (gsm8k(question=""), "'question' is empty"),
+        (gsm8k(answer="42"), "'answer' has no '####' with the number behind it"),
+        (gsm8k(answer="so\n####  "), "'answer' has nothing behind its '####'"),
+        (gsm8k(answer=None), "'answer' is null"),
+        (gsm8k(answer=42), "'answer' is an integer instead of a string"),
+        (competition(problem=None), "'problem' is null"),
+        (competition(solution="It is 4."), r"'solution' has no \boxed{} with an answer in it"),
+        (competition(solution=r"\boxed{4"), r"'solution' has no \boxed{} with an answer in it"),
+        (competition(solution=r"\boxed{ }"), r"'solution' has an empty \boxed{}"),
+        (competition(solution=3), "'solution' is an integer instead of a string"),
+        (competition(answer=""), "'answer' is empty"),
+        (competition(type=["a"]), "'type' is a list instead of a string"),
+    ],
+)
+def test_a_row_that_does_not_fit_says_why(write: Write, row: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        mathematics.load(write("a.jsonl", gsm8k(1), gsm8k(2), row))
+    assert f"a.jsonl:3: {reason}" in caught.value.message
+
+
+def test_large_numbers_lose_their_commas(write: Write) -> None:
+    (problem,) = mathematics.load(write("a.jsonl", gsm8k(answer="#### 1,234,000")), test_fraction=0).train
+    assert problem.answer == "1234000"
