@@ -8,6 +8,7 @@ Loaded by conftest.py, and run as a process of its own by the kill test:
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmd_agent.memory import Memory
+from pmd_agent.memory import Limits, Memory
+from pmd_agent.memory.codec import unescape
 from pmd_agent.types import Behavior, Experience, Insight
 
 
@@ -115,12 +117,19 @@ def write_step(memory: Memory, step: int) -> None:
     memory.rewrite_insights_P({problem: reflect(step, problem) for problem in problems})
     if step % 2:
         memory.replace_behaviors(generalise(step, memory.behaviors()), step)
+    memory.note(
+        step, uses={e.id: step for e in memory.behaviors()}, passed={problem: step / 100 for problem in problems}
+    )
+    memory.tidy(step, step, Limits({"experience": 20, "insight": 12}, max_steps=9))
 
 
 def dump(memory: Memory) -> dict[str, dict[str, Any]]:
     """All that Chroma holds, by collection and id, and that the index in RAM says the same."""
     tables = {**memory._tables.live, "archive": memory._tables.archive}
-    whole: dict[str, dict[str, Any]] = {}
+    ledger = memory._tables.ledger
+    packed = [unescape(str(row["record"])) for row in ledger._collection.get(include=["metadatas"])["metadatas"] or []]
+    assert sorted(packed) == sorted(json.dumps(record, ensure_ascii=False) for record in ledger.records.values())
+    whole: dict[str, dict[str, Any]] = {"ledger": dict(ledger.records)}
     for name, table in tables.items():
         rows = table._collection.get(include=["metadatas", "documents", "embeddings"])
         assert set(rows["ids"]) == set(table.rows)
