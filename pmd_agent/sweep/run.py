@@ -107,7 +107,7 @@ def _begin(run: SweepRun, recipe: Path, jobs: int) -> subprocess.Popen[bytes]:
     """`pmd run`, with its share of the cores, its output beside its folder."""
     resume = ["--resume"] if (run.path / "recipe.yaml").is_file() else []
     run.path.parent.mkdir(parents=True, exist_ok=True)
-    threads = str(max(1, (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1) // jobs))
+    threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
     with (run.path.parent / f"{run.path.name}.output.txt").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "pmd_agent", "run", str(recipe), *run.overrides, *resume],
