@@ -103,7 +103,7 @@ def test_rollback_is_exact_on_a_server_too(server: str, make: SimpleNamespace) -
         Memory.connect(server, "back", make.TinyEmbedder()) as again,
         Memory.connect(server, "other", make.TinyEmbedder()) as other,
     ):
-        assert make.dump(again) == before and again.noted("uses") == {}
+        assert make.dump(again) == before and "a" not in again.noted("uses")
         assert not any(other.counts().values()), "every name is a memory of its own"
 
 
