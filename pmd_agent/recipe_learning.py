@@ -27,6 +27,8 @@ class Teacher(Section):
     """ema: teacher <- (1 - rate) teacher + rate student, after each step."""
     mix: float = Field(0.05, ge=0, le=1)
     """trust_region: logits = (1 - mix) initial + mix current."""
+    reads_problem: bool = True
+    """False: it reads the memory alone, without the problem (a control, as `controls_every` measures it)."""
 
 
 class Grpo(Section):

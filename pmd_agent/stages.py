@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import Reading, read, student_messages
-from pmd_agent.distillation.examples import choose_examples, control_contexts, tier_contexts
+from pmd_agent.distillation.examples import choose_examples, control_contexts, tier_contexts, without_problem
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation import Outcome, score
 from pmd_agent.gauges import spent, writing
@@ -316,7 +316,8 @@ def distil(
         return prompt_within(context, rollout)[1]
 
     settings = parts.recipe.distill
-    chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, contexts_P, prompt_of)
+    taught_P = contexts_P if settings.teacher.reads_problem else [without_problem(c) for c in contexts_P]
+    chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, taught_P, prompt_of)
     m.values |= chosen.metrics()
     if parts.trainer is None:
         return teaching

@@ -202,6 +202,13 @@ def test_control_teachers_read_another_s_memory_or_no_problem(memory: Memory) ->
     assert "\n5\n" in shuffled[0] and "\n4\n" in shuffled[2], "the other problem's solution"
 
 
+def test_a_teacher_that_reads_the_memory_without_the_problem(memory: Memory) -> None:
+    trainer = Recorder([])
+    step(make(memory, ["4", "9", "5", "9"], trainer, distill={"teacher": {"reads_problem": False}}))
+    prompts = [bytes(e.teacher_prompt_ids).decode() for e in trainer.examples]
+    assert len(prompts) == 4 and all("Add them." in p and not p.rstrip().endswith("?") for p in prompts)
+
+
 def test_teachers_that_read_one_tier_alone(memory: Memory) -> None:
     trainer = Recorder([])
     parts = make(memory, ["4", "9", "5", "9"], trainer, distill={"tier_gains_every": 2})

@@ -77,13 +77,18 @@ def control_contexts(contexts_P: Sequence[TeacherContext]) -> dict[str, list[Tea
     `shuffled`: the problem with the next problem's memory: a gain as large shows that it is not what the memory says that
     helps. `reference_only`: the memory without the problem: a gain as large shows a memory that gives the answer away.
     """
-    found = {"reference_only": [replace(c, problem=replace(c.problem, prompt="")) for c in contexts_P]}
+    found = {"reference_only": [without_problem(c) for c in contexts_P]}
     if len(contexts_P) > 1:
         others_P = [*contexts_P[1:], *contexts_P[:1]]
         found["shuffled"] = [
             replace(other, problem=c.problem, feedback={}) for c, other in zip(contexts_P, others_P, strict=True)
         ]
     return found
+
+
+def without_problem(context: TeacherContext) -> TeacherContext:
+    """The memory, read beside nothing."""
+    return replace(context, problem=replace(context.problem, prompt=""))
 
 
 def tier_contexts(contexts_P: Sequence[TeacherContext], tiers: Sequence[Tier]) -> dict[str, list[TeacherContext]]:
