@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,7 +43,8 @@ def sweep(
     plan = load_sweep(file)
     side_by_side = jobs or min(8, len(os.sched_getaffinity(0)))
     if tune:
-        _tune(plan, console, side_by_side, dry_run)
+        with _stoppable(console, f"pmd sweep {file} --tune"):
+            _tune(plan, console, side_by_side, dry_run)
         if dry_run:
             return
     tuned = _tuned(plan)
@@ -49,12 +53,22 @@ def sweep(
         for run in wanted:
             console.info(shlex.join(["pmd", "run", str(plan.recipe), *run.overrides]))
         return
-    try:
+    with _stoppable(console, f"pmd sweep {file}"):
         run_all(wanted, plan.recipe, console, jobs=side_by_side)
-    except KeyboardInterrupt:
-        console.warn(f"stopped; to go on: pmd sweep {file}")
-        raise typer.Exit(130) from None
     _report(plan, [str(run.path) for run in wanted], tuned, console, file)
+
+
+@contextmanager
+def _stoppable(console: Console, command: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM alike end the runs that were started, and say how to go on."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.warn(f"stopped; to go on: {command}")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _tune(plan: Sweep, console: Console, jobs: int, dry_run: bool) -> None:

@@ -84,7 +84,12 @@ def _work(board: _Board, recipe: Path, jobs: int, console: Console, start: float
                 return
             run = board.waiting.popleft()
             began = time.monotonic()
-            process = _begin(run, recipe, jobs)
+            try:
+                process = _begin(run, recipe, jobs)
+            except OSError as error:  # no memory, no disk: the next run may fare no better, and is tried all the same
+                board.done += 1
+                board.failed.append(f"{run.path} ({error})")
+                continue
             board.processes.add(process)
         code = process.wait()
         if code < 0 and board.stopping.is_set():

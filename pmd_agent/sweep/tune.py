@@ -12,11 +12,14 @@ from pmd_agent.sweep.plan import Sweep, SweepRun, configurations, make_run, sett
 
 
 def tuning_runs(sweep: Sweep) -> list[tuple[str, dict[str, Any], list[SweepRun]]]:
-    """(arm, configuration, its runs on the seeds `tune`). Raises RecipeError."""
-    folder = sweep.folder / "tuning"
+    """(arm, configuration, its runs on the seeds `tune`). Raises RecipeError.
+
+    They choose by validation, so the test problems are left alone, but for the one that a run cannot do without.
+    """
+    folder, alone = sweep.folder / "tuning", {"evaluate.max_problems": 1}
     return [
         (name, values, [
-            make_run(sweep, name, seed, {**settings_of(sweep, name, {}), **values}, folder, f"{name}-{number}")
+            make_run(sweep, name, seed, settings_of(sweep, name, {}) | values | alone, folder, f"{name}-{number}")
             for seed in sweep.seeds.tune
         ])
         for name, arm in tuned_arms(sweep)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +93,36 @@ def test_tuning_chooses_by_validation_and_the_test_plays_no_part(tmp_path: Path)
     assert chosen["pmd"]["chosen"] == {"distill.lr": 1e-4}, "the last validation, and the first of equal ones"
     assert [entry["validation"] for entry in chosen["pmd"]["tried"]] == [0.5, 0.6, 0.6]
     assert yaml.safe_load(yaml.safe_dump(chosen)) == chosen
+
+
+def test_a_process_that_cannot_be_started_is_a_failure_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("pmd_agent.sweep.run.subprocess.Popen", no_memory)
+    sweep = load_sweep(write(tmp_path))
+    with pytest.raises(RunError, match=r"2 of 2 runs failed: .*right-1 \(.*Cannot allocate memory\), .*other-1"):
+        run_all(runs_of(sweep), sweep.recipe, Console(io.StringIO(), io.StringIO()), jobs=2)
+
+
+def test_sigterm_stops_the_runs_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    slow = {"slow": {"set": {"policy.answers": ["<answer> 00 </answer>"], "steps": 100_000, "evaluate.every": 0}}}
+    file = write(tmp_path, arms=slow)
+    command = [sys.executable, "-m", "pmd_agent", "sweep", str(file), "--jobs", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    state = tmp_path / "runs" / "small" / "slow-1" / "state.json"
+    _until(state.is_file)
+    (worker,) = [pid for t in Path(f"/proc/{process.pid}/task").glob("*/children") for pid in t.read_text().split()]
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and f"stopped; to go on: pmd sweep {file}" in said
+    _until(lambda: not Path("/proc", worker).exists())
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
