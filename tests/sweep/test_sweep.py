@@ -113,12 +113,16 @@ def test_sigterm_stops_the_runs_and_the_same_command_goes_on(tmp_path: Path) -> 
     command = [sys.executable, "-m", "pmd_agent", "sweep", str(file), "--jobs", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     state = tmp_path / "runs" / "small" / "slow-1" / "state.json"
-    _until(state.is_file)
-    (worker,) = [pid for t in Path(f"/proc/{process.pid}/task").glob("*/children") for pid in t.read_text().split()]
-    process.terminate()
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"stopped; to go on: pmd sweep {file}" in said
-    _until(lambda: not Path("/proc", worker).exists())
+    try:
+        _until(state.is_file)
+        (worker,) = [pid for t in Path(f"/proc/{process.pid}/task").glob("*/children") for pid in t.read_text().split()]
+        process.terminate()
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 130 and f"stopped; to go on: pmd sweep {file}" in said
+        _until(lambda: not Path("/proc", worker).exists())
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def _until(holds: Callable[[], bool]) -> None:
