@@ -74,7 +74,8 @@ def recall(
     Behaviors by dense retrieval with the problem's prompt (one query for all problems); strategies and lessons of the
     problem itself, newest first; demonstrations: correct attempts of this batch (`siblings_PG`, higher reward first),
     then correct ones of earlier steps, newest first. Feedback is that on this batch's failures. What is on trial,
-    quarantined or retired is passed over. Without `siblings`, nothing of this batch is in the context, though memory already holds it.
+    quarantined or retired is passed over. Without `siblings`, nothing of this batch is in the context, though memory
+    already holds it.
     """
     wanted = wanted or Wanted()
     memory.refresh()

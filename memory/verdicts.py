@@ -75,7 +75,9 @@ def _verdict(standings: Standings, entry_id: str, problems: Collection[str], rul
 def _tried(standings: Standings, entry_id: str, rules: Rules) -> tuple[State, str] | None:
     """By what it did alone; None where that leaves it live."""
     sums, now = standings.tried(entry_id), standings.state(entry_id)
-    shown = f"alone it makes correct rollouts {1 + sums.mean:.2f} ± {sums.error:.2f} times as likely, {sums.n:.0f} of them"
+    shown = (
+        f"alone it makes correct rollouts {1 + sums.mean:.2f} ± {sums.error:.2f} times as likely, {sums.n:.0f} of them"
+    )
     known = rules.harmful is not None and sums.n >= CORRECT
     margin = (rules.harmful or 0.0) * sums.error
     if known and sums.mean + margin < -CLEAR:

@@ -70,7 +70,7 @@ class Lift(Section):
     least: int = Field(16, ge=2)
     """Observations below which nothing is concluded."""
     readmit: float = Field(0.1, ge=0, le=0.5)
-    """Probability with which a quarantined memory is read all the same, so that it can return."""
+    """Probability with which a quarantined memory is read all the same, so that it can return. (Trials need none.)"""
     half_life: float = Field(50.0, gt=0)
     """Steps after which an observation counts half: the policy that reads has changed."""
     absorbed: float | None = Field(None, gt=0, le=1)
@@ -89,7 +89,7 @@ class MemorySection(Section):
     freeze_after: int | None = Field(None, ge=0)
     """Nothing is written from this step on (frozen memory)."""
     bank: Path | None = None
-    """Start from another run's memory: a file that `pmd memory export` wrote."""
+    """Start from another run's memory: a file that `pmd memory export` wrote. `lift.trial` has it prove itself first."""
     embedder: Embedder = HashingEmbedderSection()
     """By whose vectors behaviors are retrieved and problems clustered. A run keeps the one that it began with."""
     server: str | None = None

@@ -354,7 +354,7 @@ def drawn_for(
         quarantined,
         leave_out=settings.leave_out,
         leave_out_tier=settings.leave_out_tier,
-        readmit=settings.readmit,
+        readmit=0.0 if settings.trial else settings.readmit,  # what is tried alone need not be read
         seed=f"{seed_for(parts.recipe, step, 5)} {rollout.id}",
     )
 
