@@ -36,8 +36,8 @@ def transitions(
 ) -> dict[str, tuple[State, str]]:
     """Memory id -> its new state and why, of those in `problems_of` (id -> the problems that it is about) that change.
 
-    Quarantined ones return when their lift is above zero, or too little is left of what was observed; with `trial`, when
-    they are shown to help, or to their trial. Retired ones return when the student fails at one of their problems again.
+    Quarantined ones return when their lift is above zero, or too little is left of what was observed; with `trial`, to
+    their trial, or at once when they are shown to help. Retired ones return when the student fails at one of their problems again.
     """
     changed: dict[str, tuple[State, str]] = {}
     for entry_id, problems in problems_of.items():
@@ -86,4 +86,6 @@ def _tried(standings: Standings, entry_id: str, rules: Rules) -> tuple[State, st
         return "live", f"helps: {shown}"
     if now == "quarantined" and not known:
         return "trial", "too little is left of what was observed"
+    if now == "quarantined" and sums.mean > 0:
+        return "trial", f"no longer harmful: {shown}"
     return (now, "") if now in ("trial", "quarantined") else None

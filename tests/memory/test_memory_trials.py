@@ -75,7 +75,8 @@ UP, DOWN = math.log(5.0), math.log(0.02)
         ("live", [], None),
         ("quarantined", [DOWN] * 6, None),
         ("quarantined", [UP] * 6, "live"),
-        ("quarantined", [UP, DOWN, UP, DOWN], None),  # not harmful for sure, not helpful either
+        ("quarantined", [0.5, DOWN, 0.5, DOWN], None),  # not harmful for sure, not helpful either
+        ("quarantined", [UP, DOWN, UP, DOWN], "trial"),  # more likely helpful than harmful
         ("quarantined", [UP], "trial"),
     ],
 )
