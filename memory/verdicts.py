@@ -84,8 +84,6 @@ def _tried(standings: Standings, entry_id: str, rules: Rules) -> tuple[State, st
         return "quarantined", f"harmful: {shown}"
     if known and sums.mean - margin > CLEAR and now in ("trial", "quarantined"):
         return "live", f"helps: {shown}"
-    if now == "quarantined" and not known:
-        return "trial", "too little is left of what was observed"
-    if now == "quarantined" and sums.mean > 0:
+    if known and sums.mean > 0 and now == "quarantined":
         return "trial", f"no longer harmful: {shown}"
     return (now, "") if now in ("trial", "quarantined") else None
