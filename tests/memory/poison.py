@@ -1,6 +1,6 @@
 """Planted falsehoods, and whether the loop finds them: the policy in the box, its world, and a bank of which 30 % is false.
 
-    python tests/memory/poison.py FOLDER --seeds 3 --steps 32     prints a line a run, and precision and recall
+    python tests/memory/poison.py FOLDER --seeds 3 --steps 48     prints a line a run, and precision and recall
 
 Four runs a seed: the poisoned bank (`on`) and one without poison (`clean`), each memory on trial before it teaches; and
 both (`off`, `clean_off`) without any measuring. `leave_out` is the poisoned bank, measured by leaving memories out. The bank has a rule for each operator and a strategy for each operator of each training problem. Nothing new is reflected, so
@@ -80,9 +80,9 @@ def run(folder: Path, arm: str, seed: int, steps: int) -> dict[str, Any]:
     leave_out = arm == "leave_out"
     overrides = {
         "name": f"{arm}-{seed}", "runs": folder / "runs", "seed": seed, "problems.seed": seed, "steps": steps,
-        "problems.train": TRAIN, "problems.validation": 0, "problems.test": 50, "evaluate.every": 0, "checkpoint_every": 1000,
+        "problems.train": TRAIN, "problems.validation": 0, "problems.test": 50, "evaluate.every": 0, "evaluate.with_memory": "false", "checkpoint_every": 1000,
         "pipeline.every": 1000, "memory.bank": bank, "memory.tiers": "[insight,behavior]", "memory.siblings": "false",
-        "memory.lift.trial": 8 if arm in ("on", "clean") else 0, "memory.lift.leave_out": 0.5 if leave_out else 0.0,
+        "memory.lift.trial": 4 if arm in ("on", "clean") else 0, "memory.lift.leave_out": 0.5 if leave_out else 0.0,
     }  # fmt: skip
     recipe = load_recipe(RECIPE, [f"{key}={value}" for key, value in overrides.items()])
     console = Console(io.StringIO(), io.StringIO())
@@ -113,7 +113,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--first", type=int, default=0, help="number of the first world")
     parser.add_argument("--arms", nargs="+", default=["on", "clean", "off", "clean_off"])
     given = parser.parse_args()
