@@ -1,6 +1,6 @@
 """Planted falsehoods, and whether the loop finds them: the policy in the box, its world, and a bank of which 30 % is false.
 
-    python tests/memory/poison.py FOLDER --seeds 3 --steps 48     prints a line a run, and precision and recall
+    python tests/memory/poison.py FOLDER --seeds 3 --steps 32     prints a line a run, and precision and recall
 
 Four runs a seed: the poisoned bank (`on`) and one without poison (`clean`), each memory on trial before it teaches; and
 both (`off`, `clean_off`) without any measuring. `leave_out` is the poisoned bank, measured by leaving memories out. The bank has a rule for each operator and a strategy for each operator of each training problem. Nothing new is reflected, so
@@ -113,7 +113,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--first", type=int, default=0, help="number of the first world")
     parser.add_argument("--arms", nargs="+", default=["on", "clean", "off", "clean_off"])
     given = parser.parse_args()
