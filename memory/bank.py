@@ -24,7 +24,7 @@ from pmd_agent.memory.codec import Entry, decode, encode, key_of, tier_of
 from pmd_agent.memory.standing import Evidence
 from pmd_agent.memory.store import Memory
 from pmd_agent.text import readable
-from pmd_agent.types import TIERS, Tier
+from pmd_agent.types import TIERS, Experience, Tier
 
 FORMAT = "pmd-memory-bank"
 SCHEMA = 1
@@ -78,6 +78,10 @@ def rows_of(memory: Memory) -> list[Row]:
     def row(entry: Entry, state: str) -> Row:
         return Row(entry, state, standings.of(entry.id).numbers(), standings.uses(entry.id))
 
+    def state(entry: Entry) -> str:
+        found = standings.state(entry.id)
+        return "live" if found == "trial" else found  # whether it is tried, the reader's recipe says
+
     live = [entry for tier in TIERS for entry in memory.list(tier)]
     names = {(tier_of(e), e.id) for e in live}
     cited: list[Entry] = []
@@ -92,11 +96,13 @@ def rows_of(memory: Memory) -> list[Row]:
         cited += level
     # By tier and id: the order in which sources are met is not that in which a fresh memory would meet them.
     cited.sort(key=lambda e: (TIERS.index(tier_of(e)), key_of(tier_of(e), e.id)))
-    return [*(row(e, standings.state(e.id)) for e in live), *(row(e, "cited") for e in cited)]
+    return [*(row(e, state(e)) for e in live), *(row(e, "cited") for e in cited)]
 
 
-def import_bank(memory: Memory, path: Path) -> int:
+def import_bank(memory: Memory, path: Path, *, trial: bool = False) -> int:
     """Fill an empty memory from a bank; how many entries. Raises MemoryStoreError where it is not empty, and for a bad file.
+
+    `trial`: its live insights and behaviors are not read before they were shown to help (verdicts.py).
 
     What an import that was killed has left is removed first: the note in the ledger, written last, says that it was whole.
     """
@@ -112,6 +118,9 @@ def import_bank(memory: Memory, path: Path) -> int:
         memory.put(tier, live, cited, step=BEFORE)
     measured = {row.entry.id: row.evidence for row in rows if any(row.evidence)}
     states = {r.entry.id: [r.state, f"in the bank {path.name}"] for r in rows if r.state in ("quarantined", "retired")}
+    if trial:
+        here = [r.entry.id for r in rows if r.state == "live" and not isinstance(r.entry, Experience)]
+        states |= {name: ["trial", f"of the bank {path.name}, not yet shown to help"] for name in here}
     memory.note(
         BEFORE,
         bank={"name": path.name, "entries": len(rows)},

@@ -44,7 +44,7 @@ def evicted(
     def rank(entry: Entry) -> tuple[Any, ...]:
         if isinstance(entry, Experience):
             return entry.id in last, entry.correct, ages[entry.id]
-        live = standings.state(entry.id) == "live"
+        live = standings.state(entry.id) in ("live", "trial")
         if isinstance(entry, Behavior):
             return live, entry.support, ages[entry.id]
         return live, entry.support, entry.confidence, ages[entry.id]

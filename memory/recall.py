@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pmd_agent.memory.codec import Entry, tier_of
 from pmd_agent.memory.diversity import diverse
+from pmd_agent.memory.standing import State
 from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext, Tier
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Recalled:
     """Of all tiers, those chosen and those considered."""
     quarantined: tuple[Behavior | Insight, ...] = ()
     """Those that would be in the context if they were not quarantined."""
+    on_trial: tuple[Behavior | Insight, ...] = ()
+    """Those that would be if they were not on trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,9 @@ def recall(
 
     Behaviors by dense retrieval with the problem's prompt (one query for all problems); strategies and lessons of the
     problem itself, newest first; demonstrations: correct attempts of this batch (`siblings_PG`, higher reward first),
-    then correct ones of earlier steps, newest first. Feedback is that on this batch's failures. What is quarantined or
-    retired is passed over. Without `siblings`, nothing of this batch is in the context, though memory already holds it.
+    then correct ones of earlier steps, newest first. Feedback is that on this batch's failures. What is on trial,
+    quarantined or retired is passed over. Without `siblings`, nothing of this batch is in the context, though memory
+    already holds it.
     """
     wanted = wanted or Wanted()
     memory.refresh()
@@ -107,7 +111,7 @@ def _with_batch(problem: Problem, mine: Recalled, siblings_G: Sequence[Experienc
         demonstrations=(*fresh, *earlier),
         feedback={e.id: e.feedback for e in batch_G if not e.correct and e.feedback},
     )
-    return Recalled(context, tuple(choices), mine.quarantined)
+    return replace(mine, context=context, choices=tuple(choices))
 
 
 def _fitting(memory: Memory, problem: Problem, found: Sequence[Candidate], wanted: Wanted, spare: int) -> Recalled:
@@ -125,12 +129,20 @@ def _fitting(memory: Memory, problem: Problem, found: Sequence[Candidate], wante
             if _can_be_read(memory, attempt, choices):
                 earlier.append(attempt)
                 choices.append(Choice(attempt.id, "experience", True, f"a correct attempt of step {attempt.step}"))
-    away = memory.standings().ids("quarantined")
-    shut_out: list[Behavior | Insight] = [*[c.entry for c in found if c.entry.id in away][: wanted.behaviors]]
-    for kind, limit in (("strategy", wanted.strategies), ("lesson", wanted.lessons)):
-        shut_out += [i for i in memory.insights(problem.id) if i.kind == kind and i.id in away][:limit]
     context = TeacherContext(problem, tuple(behaviors), tuple(strategies), tuple(lessons), tuple(earlier))
-    return Recalled(context, tuple(choices), tuple(shut_out))
+    away = [_away(memory, problem, found, wanted, state) for state in ("quarantined", "trial")]
+    return Recalled(context, tuple(choices), *away)
+
+
+def _away(
+    memory: Memory, problem: Problem, found: Sequence[Candidate], wanted: Wanted, state: State
+) -> tuple[Behavior | Insight, ...]:
+    """Of that state, as many of each kind as the teacher would read."""
+    away = memory.standings().ids(state)
+    entries: list[Behavior | Insight] = [*[c.entry for c in found if c.entry.id in away][: wanted.behaviors]]
+    for kind, limit in (("strategy", wanted.strategies), ("lesson", wanted.lessons)):
+        entries += [i for i in memory.insights(problem.id) if i.kind == kind and i.id in away][:limit]
+    return tuple(entries)
 
 
 def _behaviors(memory: Memory, found: Sequence[Candidate], wanted: Wanted, choices: list[Choice]) -> list[Behavior]:

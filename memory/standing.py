@@ -12,7 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-State = Literal["live", "quarantined", "retired"]
+State = Literal["live", "trial", "quarantined", "retired"]
+"""trial: of a bank, and not yet shown to help; tried, but not read."""
+MOST = 10.0
+"""No rollout counts as more than so many times as likely: a long one, of which much may change, would decide alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,20 @@ def observations(seen: Sequence[Seen]) -> dict[str, Evidence]:
     return dict(found)
 
 
+def worth(log_ratio: float) -> Sums:
+    """One correct rollout's word on a memory: w - 1, where w = min(q(y | x, m) / q(y | x), MOST).
+
+    q is the teacher, reading the memory m alone or nothing. As the chance of success with m is the sum over correct y of
+    q(y | x, m) = q(y | x) w, the mean of w over correct rollouts of q is the chance of success with m divided by that
+    without: above 1, m helps. Nothing of it depends on who else is in the bank. Exact where the rollouts are the teacher's
+    own without memory and no w is cut; where the student has moved, it speaks of those correct answers that the student
+    gives. That is not the mean of log w, by which a true memory looks harmful: a rollout right by luck, which it contradicts,
+    costs it more nats than one that it explains gains it.
+    """
+    value = min(math.exp(min(log_ratio, 100.0)), MOST) - 1
+    return Sums(1, value, value * value)
+
+
 class Standings:
     """All memories' standing after the ledger's newest record."""
 
@@ -132,6 +149,7 @@ class Standings:
         """`half_life`: steps after which an observation counts half, because the policy that reads has changed."""
         self.now = max(records, default=-1)
         self._evidence: dict[str, Evidence] = {}
+        self._tried: dict[str, Sums] = {}
         self._states: dict[str, tuple[State, str, int]] = {}
         self._uses: defaultdict[str, int] = defaultdict(int)
         self.passed: dict[str, tuple[int, float]] = {}
@@ -140,6 +158,8 @@ class Standings:
             weight = 0.5 ** ((self.now - step) / half_life)
             for name, sums in record.get("lift", {}).items():
                 self._evidence[name] = self.of(name).plus(Evidence.of(sums), weight)
+            for name, three in record.get("tried", {}).items():
+                self._tried[name] = self.tried(name).plus(Sums(*three), weight)
             for name, (state, why) in record.get("states", {}).items():
                 self._states[name] = (state, why, step)
             for name, count in record.get("uses", {}).items():
@@ -150,6 +170,10 @@ class Standings:
     def of(self, name: str) -> Evidence:
         """What is known of a memory, or of a tier as `tier:NAME`."""
         return self._evidence.get(name, Evidence())
+
+    def tried(self, name: str) -> Sums:
+        """What is known of a memory that was tried alone (`worth`)."""
+        return self._tried.get(name, Sums())
 
     def state(self, entry_id: str) -> State:
         """Whether it is read."""
@@ -167,12 +191,16 @@ class Standings:
         return self._uses.get(entry_id, 0)
 
     def not_live(self) -> set[str]:
-        """Ids that are quarantined or retired."""
+        """Ids that are on trial, quarantined or retired."""
         return {name for name, (state, *_) in self._states.items() if state != "live"}
 
     def measured(self) -> Sequence[str]:
-        """All names of which anything was observed."""
+        """All names of which anything was observed in ordinary steps."""
         return list(self._evidence)
+
+    def all_tried(self) -> Sequence[str]:
+        """All ids that were tried alone."""
+        return list(self._tried)
 
     def ids(self, state: State) -> Collection[str]:
         """Of that state, which they were given."""

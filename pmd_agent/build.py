@@ -184,7 +184,8 @@ def _prepare(
         if not frozen:
             memory.rollback(run.next_step)
             if kept.bank is not None and not run.next_step and not memory.noted("bank"):
-                console.info(f"{import_bank(memory, kept.bank)} memories from the bank {kept.bank}")
+                count = import_bank(memory, kept.bank, trial=bool(kept.lift.trial))
+                console.info(f"{count} memories from the bank {kept.bank}")
         generation = generation_of(memory)
         if run.checkpoint is not None and trainer is not None:
             trainer.load(run.checkpoint)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pmd_agent.memory.standing import Evidence, Seen, observations
+from pmd_agent.memory.standing import Evidence, Seen, Sums, observations
 from pmd_agent.types import TIERS, Behavior, Insight, Rollout, TeacherContext, Verdict
 
 
@@ -31,6 +31,8 @@ class Teaching:
     draws: dict[str, Draw] = field(default_factory=dict)
     gains: dict[str, float] = field(default_factory=dict)
     """The teacher's log-probability of the rollout less the student's, nats per token."""
+    tried: dict[str, Sums] = field(default_factory=dict)
+    """Memory id -> what its trials of this step showed (trials.py)."""
 
     def uses(self) -> dict[str, int]:
         """Memory id -> the number of rollouts that it taught."""

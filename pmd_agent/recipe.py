@@ -223,6 +223,13 @@ class Recipe(Section):
             raise ValueError(
                 "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
             )
+        lift = self.memory.lift
+        if lift.trial and lift.leave_out:
+            raise ValueError("memory.lift: trial measures what leave_out does, and judges by it: leave one of them 0")
+        if lift.trial and lift.harmful is None:
+            raise ValueError("memory.lift.trial ends by memory.lift.harmful: set it, or leave out the trial")
+        if lift.trial and self.memory.tiers and (not self.distill.enabled or self.policy.type == "scripted"):
+            raise ValueError("memory.lift.trial: nothing is tried where nothing is learnt (distill.enabled=false)")
         if self.method == "grpo" and self.distill.routing != "none":
             raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
         if self.distill.routing != "none" and self.distill.gain_patience is not None:

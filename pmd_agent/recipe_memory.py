@@ -56,8 +56,11 @@ class Budget(Section):
 
 
 class Lift(Section):
-    """What reading a memory does to the teacher, measured by leaving it out at random, and what follows. docs/memory.md."""
+    """What reading a memory does to the teacher, measured alone or by leaving it out, and what follows. docs/memory.md."""
 
+    trial: int = Field(0, ge=0)
+    """Each memory is tried alone on so many correct rollouts of a problem a step, and a bank's teaches once that showed it to
+    help. 0: no trials."""
     leave_out: float = Field(0.0, ge=0, le=0.5)
     """Probability with which a rollout's teacher reads without an insight or behavior. 0: nothing is measured."""
     leave_out_tier: float = Field(0.0, ge=0, le=0.5)
@@ -67,7 +70,7 @@ class Lift(Section):
     least: int = Field(16, ge=2)
     """Observations below which nothing is concluded."""
     readmit: float = Field(0.1, ge=0, le=0.5)
-    """Probability with which a quarantined memory is read all the same, so that it can return."""
+    """Probability with which a quarantined memory is read all the same, so that it can return. (Trials need none.)"""
     half_life: float = Field(50.0, gt=0)
     """Steps after which an observation counts half: the policy that reads has changed."""
     absorbed: float | None = Field(None, gt=0, le=1)
@@ -86,7 +89,7 @@ class MemorySection(Section):
     freeze_after: int | None = Field(None, ge=0)
     """Nothing is written from this step on (frozen memory)."""
     bank: Path | None = None
-    """Start from another run's memory: a file that `pmd memory export` wrote."""
+    """Start from another run's memory: a file that `pmd memory export` wrote. `lift.trial` has it prove itself first."""
     embedder: Embedder = HashingEmbedderSection()
     """By whose vectors behaviors are retrieved and problems clustered. A run keeps the one that it began with."""
     server: str | None = None

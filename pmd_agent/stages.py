@@ -23,9 +23,11 @@ from pmd_agent.gauges import spent, writing
 from pmd_agent.lift import Draw, Teaching, draw
 from pmd_agent.memory import Embedder, Limits, Memory, Recalled, Rules, Wanted, cluster_problems, with_old_ids
 from pmd_agent.memory import recall as recall_contexts
+from pmd_agent.memory.standing import State
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import Recipe
 from pmd_agent.text import neutralise, strip_thinking
+from pmd_agent.trials import planned
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Rollout, Sampling, TeacherContext, Verdict
 from pmd_agent.verifiers import Verifier, verify_all
 
@@ -294,7 +296,8 @@ def distil(
 ) -> Teaching:
     """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO).
 
-    Returns what taught. Each rollout's teacher may leave out memories at random (`memory.lift`), to measure what they do.
+    Returns what taught. Each rollout's teacher may leave out memories at random, or each is tried alone, to measure what
+    they do (`memory.lift`).
     """
     teaching = Teaching()
     contexts_P = [each.context for each in recalled_P]
@@ -332,6 +335,9 @@ def distil(
             control = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, others_P, control_prompt_of)
             if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
                 m.values[f"teacher_gain_{name}"] = gain
+        if limit := parts.recipe.memory.lift.trial:
+            trials = planned(recalled_P, rollouts_PG, verdicts_PG, control_prompt_of, limit)
+            teaching.tried = trials.found(parts.trainer.log_ratios(trials.examples)) if trials.examples else {}
         m.values |= parts.trainer.step(chosen.examples)
     teaching.gains = parts.trainer.gains
     return teaching
@@ -349,7 +355,7 @@ def drawn_for(
         quarantined,
         leave_out=settings.leave_out,
         leave_out_tier=settings.leave_out_tier,
-        readmit=settings.readmit,
+        readmit=0.0 if settings.trial else settings.readmit,  # what is tried alone need not be read
         seed=f"{seed_for(parts.recipe, step, 5)} {rollout.id}",
     )
 
@@ -372,16 +378,23 @@ def weigh(
             passed[rollouts_G[0].problem_id] = sum(checked) / len(checked)
     found = teaching.observed(rollouts_PG, verdicts_PG)
     lift = {name: e.numbers() for name, e in found.items()}
-    parts.memory.note(m.step, passed=passed, uses=teaching.uses(), **({"lift": lift} if lift else {}))
-    rules = Rules(settings.lift.harmful, settings.lift.least, settings.lift.absorbed)
+    tried = {name: [s.n, s.total, s.squares] for name, s in teaching.tried.items()}
+    measured = {name: part for name, part in (("lift", lift), ("tried", tried)) if part}
+    parts.memory.note(m.step, passed=passed, uses=teaching.uses(), **measured)
+    rules = Rules(settings.lift.harmful, settings.lift.least, bool(settings.lift.trial), settings.lift.absorbed)
     parts.memory.judge(m.step, rules)
     standings = parts.memory.standings()
     for tier in settings.tiers:
         if (evidence := standings.of(f"tier:{tier}")).n >= settings.lift.least:
             m.values[f"lift_{tier}"] = evidence.lift
-    for state in ("quarantined", "retired"):
+    states: tuple[tuple[State, str], ...] = (
+        ("trial", "on_trial"),
+        ("quarantined", "quarantined"),
+        ("retired", "retired"),
+    )
+    for state, name in states:
         if count := len(standings.ids(state)):
-            m.values[state] = count
+            m.values[name] = count
 
 
 @stage

@@ -171,6 +171,13 @@ def test_behaviors_need_insights() -> None:
     assert "made from insights" in fault({"memory": {"tiers": ["experience", "behavior"]}})
 
 
+def test_a_trial_needs_a_learner_a_bound_and_no_second_measure() -> None:
+    parse_recipe({"memory": {"lift": {"trial": 4, "leave_out_tier": 0.5}}})
+    assert "leave one of them 0" in fault({"memory": {"lift": {"trial": 4, "leave_out": 0.5}}})
+    assert "memory.lift.harmful" in fault({"memory": {"lift": {"trial": 4, "harmful": None}}})
+    assert "nothing is learnt" in fault({"memory": {"lift": {"trial": 4}}, "distill": {"enabled": False}})
+
+
 def test_sdpo_keeps_no_memory() -> None:
     recipe = parse_recipe({"method": "sdpo", "memory": {"siblings": True}})
     assert recipe.memory.tiers == ()

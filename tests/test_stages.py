@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -31,7 +32,7 @@ from pmd_agent.stages import (
     verify,
     weigh,
 )  # fmt: skip
-from pmd_agent.types import Problem, Verdict
+from pmd_agent.types import Insight, Problem, Verdict
 
 PROBLEMS = (Problem("p/0", "2 + 2?", "4"), Problem("p/1", "2 + 3?", "5"))
 INSIGHTS = json.dumps({"strategies": ["Add them."], "lessons": ["Never guess."], "behaviors": ["sums: Add them."]})
@@ -266,6 +267,53 @@ def test_a_lesson_that_misleads_the_teacher_is_found_out_and_read_no_more(memory
     step(parts, 4)
     prompts = [bytes(e.teacher_prompt_ids).decode() for e in trainer.examples]
     assert not any("Never guess." in p for p in prompts) and any("Add them." in p for p in prompts)
+
+
+@dataclass
+class Trier(Recorder):
+    """A teacher that believes five times as much in what is correct when it reads the strategy, a fiftieth with the lesson."""
+
+    tried: list[list[Any]] = field(default_factory=list)
+
+    def log_ratios(self, examples: list[Any]) -> dict[str, float]:
+        self.tried.append(list(examples))
+        pages = {e.id: bytes(e.teacher_prompt_ids) for e in examples}
+        assert not any(b"Add them." in page and b"Never guess." in page for page in pages.values()), "each alone"
+        return {
+            name: -3.0 + (b"Add them." in page) * math.log(5) - (b"Never guess." in page) * math.log(50)
+            for name, page in pages.items()
+        }
+
+
+def test_a_memory_of_a_bank_teaches_once_it_has_helped_alone(memory: Memory) -> None:
+    def entry(kind: Literal["strategy", "lesson"], text: str) -> Insight:
+        return Insight(f"0/p/0/{kind}", "p/0", kind, text, 0.5, (), 0, 0)
+
+    memory.put("insight", [entry("strategy", "Add them."), entry("lesson", "Never guess.")], [], step=-1)
+    memory.note(-1, states={f"0/p/0/{kind}": ["trial", "bank"] for kind in ("strategy", "lesson")})
+    trainer = Trier([])
+    settings: dict[str, Any] = {"memory": {"siblings": False, "tiers": ["insight"]}, "rollout": {"samples": 3}}
+    # Lenient about the scripted policy, which learns nothing: the trainer is a stand-in.
+    parts = make(memory, ["4", "9", "4", "5", "9", "5"], trainer, **settings)
+    kept = parts.recipe.memory
+    trial = kept.model_copy(update={"lift": kept.lift.model_copy(update={"trial": 2})})
+    parts.recipe = parts.recipe.model_copy(update={"memory": trial})
+    taught = []
+    for number in range(4):
+        m = Metrics(number)
+        rollouts = attempt(parts, m, PROBLEMS)
+        verdicts = verify(parts, m, PROBLEMS, rollouts)
+        recalled = recall(parts, m, PROBLEMS, [[], []])
+        weigh(parts, m, rollouts, verdicts, distil(parts, m, rollouts, verdicts, recalled))
+        taught.append([bytes(e.teacher_prompt_ids) for e in trainer.examples])
+    # Two correct rollouts of one problem: nothing, the strategy and the lesson before each. The other problem has no memory.
+    assert [len(tried) for tried in trainer.tried] == [6] * 4 and all(e.correct for e in trainer.tried[0])
+    assert taught[:3] == [[], [], []], "four correct rollouts have to have been seen, and the older count a little less"
+    assert len(taught[3]) == 3 and all(b"Add them." in page and b"Never guess." not in page for page in taught[3])
+    assert memory.standings().ids("quarantined") == {"0/p/0/lesson"} and not memory.standings().ids("trial")
+    assert m.values["quarantined"] == 1 and "on_trial" not in m.values
+    assert memory.standings().tried("0/p/0/strategy").mean == pytest.approx(4.0)
+    assert trainer.examples and memory.standings().tried("0/p/0/lesson").n == pytest.approx(8, abs=0.3)
 
 
 def test_distillation_ends_when_the_teacher_gains_nothing(memory: Memory) -> None:

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -95,7 +95,7 @@ def search(
 def lift(
     run: Run, limit: Annotated[int, typer.Option(min=1, help="So many of the worst and of the best.")] = 10
 ) -> None:
-    """What reading each memory does to the teacher, as far as it was measured (memory.lift), the worst first."""
+    """What reading each memory does to the teacher, as far as it was measured (memory.lift), the worst first; then the trials."""
     from pmd_agent.console import Console
 
     console = Console()
@@ -107,12 +107,25 @@ def lift(
             text = " ".join(entry.text.split())[:LINE] if entry else ""
             numbers = (f"{e.lift:+.4f}", f"{e.error:.4f}", f"{e.right.mean:+.4f}", f"{e.right.error:.4f}", round(e.n))
             rows.append((e.lift, (name, standings.state(name), *numbers, text)))
-        rows.sort(key=lambda row: row[0])
-        shown = [cells for _, cells in (rows if len(rows) <= 2 * limit else [*rows[:limit], *rows[-limit:]])]
-    if shown:
-        console.table(["id", "state", "lift", "±", "on correct", "±", "n", "text"], shown)
-    else:
-        console.info("no lift was measured: memory.lift.leave_out is 0, or no step has ended yet")
+        tried = []
+        for name in standings.all_tried():
+            t, entry = standings.tried(name), memory.get(name)
+            text = " ".join(entry.text.split())[:LINE] if entry else ""
+            tried.append(
+                (t.mean, (name, standings.state(name), f"{1 + t.mean:.2f}", f"{t.error:.2f}", round(t.n), text))
+            )
+    if rows:
+        console.table(["id", "state", "lift", "±", "on correct", "±", "n", "text"], _ends(rows, limit))
+    if tried:
+        console.table(["id", "state", "times as likely", "±", "n", "text"], _ends(tried, limit))
+    if not (rows or tried):
+        console.info("no lift was measured: memory.lift has neither leave_out nor trial, or no step has ended yet")
+
+
+def _ends(rows: list[tuple[float, tuple[Any, ...]]], limit: int) -> list[tuple[Any, ...]]:
+    """So many of the lowest and of the highest, without the number that they are sorted by."""
+    rows.sort(key=lambda row: row[0])
+    return [cells for _, cells in (rows if len(rows) <= 2 * limit else [*rows[:limit], *rows[-limit:]])]
 
 
 @contextmanager
@@ -180,6 +193,8 @@ def _standing(memory: Memory, entry: Entry) -> dict[str, object]:
     if evidence.n >= 2:
         facts["lift"] = f"{evidence.lift:+.4f} ± {evidence.error:.4f} nats per token"
         facts["on correct rollouts"] = f"{evidence.right.mean:+.4f} ± {evidence.right.error:.4f}"
+    if (tried := standings.tried(entry.id)).n >= 2:
+        facts["alone"] = f"correct rollouts {1 + tried.mean:.2f} ± {tried.error:.2f} times as likely"
     if why := standings.why(entry.id):
         facts[standings.state(entry.id)] = why
     return facts

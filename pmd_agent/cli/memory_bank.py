@@ -44,5 +44,5 @@ def import_(
         )
     read_bank(bank)  # so that a bad file leaves no half of a memory
     with open_memory(directory.recipe, directory.memory_path) as memory:
-        count = import_bank(memory, bank)
+        count = import_bank(memory, bank, trial=bool(directory.recipe.memory.lift.trial))
     Console().info(f"{count} entries from {bank}")

@@ -105,13 +105,24 @@ class Trainer:
         self.total_steps = total_steps
         self.step(examples)
 
-    @torch.no_grad()
     def gain(self, examples: Sequence[Example]) -> float | None:
         """The gain of a teacher that reads these examples' teacher prompts; nothing is learnt.
 
         Nats per token, against the log-probabilities at which the rollouts were sampled. None where not both correct and
         wrong ones are there.
         """
+        return self._read(examples).teacher_gain
+
+    def log_ratios(self, examples: Sequence[Example]) -> dict[str, float]:
+        """By id: how much more a teacher that reads the example's teacher prompt believes in its rollout, nats in all.
+
+        Compared as in `gain`, so that the differences of two are those of two teachers. Nothing is learnt.
+        """
+        tokens = {e.id: sum(e.without_loss_on(self._unlearnt).written) for e in examples}
+        return {name: mean * tokens[name] for name, mean in self._read(examples).gains.items()}
+
+    @torch.no_grad()
+    def _read(self, examples: Sequence[Example]) -> Tally:
         tally = Tally()
         learnt = [e.without_loss_on(self._unlearnt) for e in examples]
         with self.reader.precision():
@@ -123,7 +134,7 @@ class Trainer:
                 ]
                 if counts:
                     tally.add_gain(batch, torch.cat(gain_N))
-        return tally.over(self.team).teacher_gain
+        return tally.over(self.team)
 
     def _lr(self) -> float:
         """Of this step: the warm-up, then constant or falling to zero over `total_steps`."""
@@ -252,6 +263,10 @@ class LeadingTrainer(Trainer):
     def gain(self, examples: Sequence[Example]) -> float | None:
         with self.team.working("gain", list(examples)):
             return super().gain(examples)
+
+    def log_ratios(self, examples: Sequence[Example]) -> dict[str, float]:
+        with self.team.working("log_ratios", list(examples)):
+            return super().log_ratios(examples)
 
     def gather(self) -> State:
         with self.team.working("gather"):

@@ -123,6 +123,11 @@ def test_lift(run: Path, pmd: Pmd) -> None:
     assert (
         "lift -0.6000 ±" in text and "on correct rollouts -0.5000 ±" in text and "quarantined harmful (step 9)" in text
     )
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.note(10, tried={"9/b0": [4, -2.0, 1.3]}, states={"9/b0": ["trial", "of a bank"]})
+    last = pmd("memory", "lift", "one").stdout.splitlines()[-1].split()
+    assert last[:5] == ["9/b0", "trial", "0.50", "0.16", "4"]
+    assert "alone correct rollouts 0.50 ± 0.16 times as likely" in pmd("memory", "show", "one", "9/b0").stdout
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

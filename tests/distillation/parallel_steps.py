@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ def learn(folder: str, out: Path, kind: Any) -> None:
             follow(trainer, team)
         else:
             trainer.total_steps = STEPS
-            gain = trainer.gain([e for e in batch(0) if e.advantage is None])
+            taught = [e for e in batch(0) if e.advantage is None]
+            named = [replace(e, id=str(number)) for number, e in enumerate(taught)]
+            gain, ratios = trainer.gain(taught), trainer.log_ratios(named)
             reports = [trainer.step(batch(step)) for step in range(STEPS // 2)]
             halfway = out / f"{kind}-state"
             halfway.mkdir()
@@ -83,7 +86,7 @@ def learn(folder: str, out: Path, kind: Any) -> None:
             adapter = out / f"{kind}-adapter"
             adapter.mkdir()
             trainer.save_adapter(adapter)
-            seen |= {"gain": gain, "reports": reports}
+            seen |= {"gain": gain, "ratios": ratios, "reports": reports}
         (out / f"{kind}-{team.rank}.json").write_text(json.dumps(seen))
 
 

@@ -320,6 +320,11 @@ def test_the_gain_of_another_teacher_is_measured_without_learning(load_student: 
     trainer = Trainer(model, settings(), pad_id=0, seed=0)
     assert trainer.gain(exact) == pytest.approx(expected, abs=1e-5)
     assert trainer.gain([e for e in exact if e.correct]) is None and trainer.gain([]) is None
+    ratios = trainer.log_ratios([replace(e, id=str(i)) for i, e in enumerate(exact)])
+    for i, e in enumerate(exact):
+        in_all = (of_tokens(teacher_of(model, e), e) - written(e, list(e.logprobs))).sum().item()
+        assert ratios[str(i)] == pytest.approx(in_all, abs=1e-4)
+    assert len({round(ratio, 3) for ratio in ratios.values()}) > 1
     assert all(torch.equal(a, b) for a, b in zip(before, adapter_parameters(model, STUDENT).values(), strict=True))
     assert trainer.steps == 0
     assert trainer.step(exact)["teacher_gain"] == pytest.approx(expected, abs=1e-5)

@@ -51,6 +51,7 @@ def test_two_processes_learn_what_one_learns(reports: tuple[Path, dict[str, Any]
         assert seen["held"] == alone["held"] // (2 if sharded else 1)
     together = found[f"{kind}-0"]
     assert together["gain"] == pytest.approx(alone["gain"], abs=1e-4)
+    assert together["ratios"] == pytest.approx(alone["ratios"], abs=1e-3) and len(alone["ratios"]) == 7
     assert len(together["reports"]) == len(alone["reports"]) == 20
     for one, two in zip(alone["reports"], together["reports"], strict=True):
         assert two == pytest.approx(one, abs=1e-4)

@@ -1,9 +1,9 @@
 """Planted falsehoods, and whether the loop finds them: the policy in the box, its world, and a bank of which 30 % is false.
 
-    python tests/memory/poison.py FOLDER --seeds 3 --steps 24     prints a line a run, and precision and recall
+    python tests/memory/poison.py FOLDER --seeds 3 --steps 32     prints a line a run, and precision and recall
 
-Three runs a seed: the poisoned bank with lift measured and acted on, the same bank without, and a bank without poison. The
-bank has a rule for each operator and a strategy for each operator of each training problem. Nothing new is reflected, so
+Four runs a seed: the poisoned bank (`on`) and one without poison (`clean`), each memory on trial before it teaches; and
+both (`off`, `clean_off`) without any measuring. `leave_out` is the poisoned bank, measured by leaving memories out. The bank has a rule for each operator and a strategy for each operator of each training problem. Nothing new is reflected, so
 that what is planted is what there is. A false rule names another rule of the world for its operator.
 """
 
@@ -76,13 +76,13 @@ def run(folder: Path, arm: str, seed: int, steps: int) -> dict[str, Any]:
     """One run: what was quarantined, and the accuracy at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     bank = folder / f"bank-{arm}-{seed}.jsonl"
-    planted = plant(bank, seed, 0.0 if arm == "clean" else FALSE)
-    act = arm != "off"
+    planted = plant(bank, seed, 0.0 if arm.startswith("clean") else FALSE)
+    leave_out = arm == "leave_out"
     overrides = {
         "name": f"{arm}-{seed}", "runs": folder / "runs", "seed": seed, "problems.seed": seed, "steps": steps,
-        "problems.train": TRAIN, "problems.validation": 0, "problems.test": 50, "evaluate.every": 0, "checkpoint_every": 1000,
+        "problems.train": TRAIN, "problems.validation": 0, "problems.test": 50, "evaluate.every": 0, "evaluate.with_memory": "false", "checkpoint_every": 1000,
         "pipeline.every": 1000, "memory.bank": bank, "memory.tiers": "[insight,behavior]", "memory.siblings": "false",
-        "memory.lift.leave_out": 0.5 if act else 0.0, "memory.lift.harmful": 2.0 if act else "null",
+        "memory.lift.trial": 4 if arm in ("on", "clean") else 0, "memory.lift.leave_out": 0.5 if leave_out else 0.0,
     }  # fmt: skip
     recipe = load_recipe(RECIPE, [f"{key}={value}" for key, value in overrides.items()])
     console = Console(io.StringIO(), io.StringIO())
@@ -91,34 +91,38 @@ def run(folder: Path, arm: str, seed: int, steps: int) -> dict[str, Any]:
     with Memory.open(path / "memory", HashingEmbedder()) as memory:
         standings = memory.standings()
         caught = set(standings.ids("quarantined"))
-        measured = {name: standings.of(name) for name in standings.measured() if not name.startswith("tier:")}
+        waiting = set(standings.ids("trial"))
+        states = {step: record.get("states", {}) for step, record in memory._tables.ledger.records.items() if step >= 0}
     rules = {name for name in planted if name.count("/") == 1}
+    by_step = []  # of each eighth step: quarantined, of them false, still on trial, of them false
+    now = dict.fromkeys(waiting | {name for changed in states.values() for name in changed}, "trial")
+    for step, changed in states.items():
+        now |= {name: state for name, (state, _) in changed.items()}
+        if (step + 1) % 8 == 0:
+            away = [{name for name, found in now.items() if found == state} for state in ("quarantined", "trial")]
+            by_step.append([n for names in away for n in (len(names), len(names & planted))])
     return {
         "arm": arm, "seed": seed, "false": len(planted), "caught": len(caught), "right": len(caught & planted),
         "false_rules": len(rules), "right_rules": len(caught & rules), "caught_rules": sum(n.count("/") == 1 for n in caught),
-        "right_false": mean([e.right.mean for name, e in measured.items() if name in planted]),
-        "right_true": mean([e.right.mean for name, e in measured.items() if name not in planted]),
+        "waiting": len(waiting), "waiting_false": len(waiting & planted), "by_step": by_step,
         "free": summary["final"]["free"], "base": summary["base"]["free"],
     }  # fmt: skip
-
-
-def mean(values: list[float]) -> float | None:
-    return round(sum(values) / len(values), 4) if values else None
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--arms", nargs="+", default=["on", "off", "clean"])
+    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--first", type=int, default=0, help="number of the first world")
+    parser.add_argument("--arms", nargs="+", default=["on", "clean", "off", "clean_off"])
     given = parser.parse_args()
     rows = []
     for arm in given.arms:
-        for number in range(given.seeds):
+        for number in range(given.first, given.first + given.seeds):
             rows.append(run(given.folder, arm, number, given.steps))
             print(json.dumps(rows[-1]), flush=True)
-    on = [row for row in rows if row["arm"] == "on"]
-    if on:
-        right = sum(row["right"] for row in on)
-        print(f"precision {right}/{sum(r['caught'] for r in on)}, recall {right}/{sum(r['false'] for r in on)}")
+    for arm in ("on", "leave_out"):
+        if here := [row for row in rows if row["arm"] == arm]:
+            right, caught, false = (sum(row[name] for row in here) for name in ("right", "caught", "false"))
+            print(f"{arm}: precision {right}/{caught}, recall {right}/{false}")
