@@ -17,8 +17,10 @@ from typing import Any, Literal
 import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
+from pmd_agent.asked import Asked, Call, bounded
 from pmd_agent.errors import PipelineError, PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
+from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.provenance import program_of
 from pmd_agent.types import Behavior, Experience, Insight, Problem
@@ -29,6 +31,10 @@ dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
 logging.getLogger("dspy").setLevel(logging.ERROR)  # a truncated response is counted here, not warned of a hundred times
 
 THREADS = 64
+
+
+def _forget(asked: Asked) -> None:
+    pass
 
 
 def reflect_all(
@@ -42,10 +48,11 @@ def reflect_all(
     max_insights: int,
     insight_chars: int,
     prefix: str = "",
+    record: Callable[[Asked], object] = _forget,
 ) -> tuple[list[list[Insight]], dict[str, int]]:
     """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none.
 
-    `prefix` leads their ids.
+    `prefix` leads their ids. `record` gets what each run of the program was asked and said.
     """
     program = program_of(reflector, lm.model)
     jobs = [
@@ -54,9 +61,10 @@ def reflect_all(
     answers = _run(lm, [partial(reflector, problem=p, experiences=g) for _, p, g in jobs])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     insights_P: list[list[Insight]] = [[] for _ in problems_P]
-    for (i, problem, group), answer in zip(jobs, answers, strict=True):
+    for (i, problem, group), (answer, calls) in zip(jobs, answers, strict=True):
         if answer is None:
             counts["unparsed"] += 1
+            record(bounded(problem.id, program, calls))
             continue
         successes = sum(e.correct for e in group)
         kinds: tuple[tuple[Literal["strategy", "lesson"], Any], ...] = (
@@ -82,6 +90,7 @@ def reflect_all(
                 )
                 for number, text in enumerate(texts)
             ]
+        record(bounded(problem.id, program, calls, (insight.id for insight in insights_P[i])))
     return insights_P, dict(counts)
 
 
@@ -96,18 +105,19 @@ def generalise_all(
     behavior_chars: int,
     supports: Callable[[str, Sequence[Insight]], Sequence[Insight]],
     prefix: str = "",
+    record: Callable[[Asked], object] = _forget,
 ) -> tuple[list[Behavior], dict[str, int]]:
     """Behaviors of all clusters, one of each name, and counts as in `reflect_all`.
 
     `supports(rule, insights)` picks the insights that stand behind a rule: they become its sources, their problems its
-    support. Where clusters give one name different rules, the one with more support is kept.
+    support. Where clusters give one name different rules, the one with more support is kept. `record` as there.
     """
     program = program_of(generaliser, lm.model)
     jobs = [(name, insights) for name, insights in clusters if insights]
     answers = _run(lm, [partial(generaliser, insights=i) for _, i in jobs])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     best: dict[str, Behavior] = {}
-    for (cluster, insights), answer in zip(jobs, answers, strict=True):
+    for (cluster, insights), (answer, _) in zip(jobs, answers, strict=True):
         if answer is None:
             counts["unparsed"] += 1
             continue
@@ -129,6 +139,8 @@ def generalise_all(
             )
             if name not in best or best[name].support < behavior.support:
                 best[name] = behavior
+    for (cluster, _), (_, calls) in zip(jobs, answers, strict=True):
+        record(bounded(cluster, program, calls, (best[n].id for n in sorted(best) if best[n].cluster == cluster)))
     return [best[name] for name in sorted(best)], dict(counts)
 
 
@@ -144,17 +156,21 @@ def name_and_rule(text: str) -> tuple[str, str]:
     return "behavior_" + "_".join(words[:8] or ["unnamed"]), rest.strip() if named else text
 
 
-def _run(lm: dspy.LM, calls: Sequence[Callable[[], dspy.Prediction]]) -> list[dspy.Prediction | None]:
-    """Each call's prediction, side by side; None where the response did not parse."""
+def _run(
+    lm: dspy.LM, programs: Sequence[Callable[[], dspy.Prediction]]
+) -> list[tuple[dspy.Prediction | None, list[Call]]]:
+    """Each program's prediction, None where the response did not parse, and its calls; side by side."""
     engine = getattr(lm, "engine", None)
     engine = engine if hasattr(engine, "expect") else None  # one that batches wants to know how many are coming
 
-    def one(call: Callable[[], dspy.Prediction]) -> dspy.Prediction | None:
-        with dspy.context(lm=lm, adapter=StrictJSONAdapter()):
+    def one(program: Callable[[], dspy.Prediction]) -> tuple[dspy.Prediction | None, list[Call]]:
+        listener = Listener()
+        callbacks = [*dspy.settings.callbacks, listener]
+        with dspy.context(lm=lm, adapter=StrictJSONAdapter(), callbacks=callbacks):
             try:
-                return call()
+                return program(), listener.calls
             except AdapterParseError:
-                return None
+                return None, listener.calls
             except LMError as error:  # DSPy wraps what the policy says, such as that a prompt is too long
                 if isinstance(error.__cause__, PMDError):
                     raise error.__cause__ from None
@@ -165,14 +181,14 @@ def _run(lm: dspy.LM, calls: Sequence[Callable[[], dspy.Prediction]]) -> list[ds
                 if engine is not None:
                     engine.done()
 
-    predictions: list[dspy.Prediction | None] = []
-    for start in range(0, len(calls), THREADS):
-        part = calls[start : start + THREADS]
+    done: list[tuple[dspy.Prediction | None, list[Call]]] = []
+    for start in range(0, len(programs), THREADS):
+        part = programs[start : start + THREADS]
         if engine is not None:
             engine.expect(len(part))
         with ThreadPoolExecutor(len(part)) as pool:
-            predictions += pool.map(one, part)
-    return predictions
+            done += pool.map(one, part)
+    return done
 
 
 def _clean(said: Any, chars: int, limit: int) -> tuple[list[str], int]:

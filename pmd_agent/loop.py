@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pmd_agent.asked import pack
 from pmd_agent.console import Console
 from pmd_agent.evaluation import accuracy
 from pmd_agent.gauges import alarms, internalisation
@@ -98,7 +99,7 @@ def commit(
     verdicts_PG: Sequence[Sequence[Verdict]],
     taught: Mapping[str, Sequence[str]],
 ) -> None:
-    """The step as one: metrics, rollouts, and the state that a resumed run starts from."""
+    """The step as one: metrics, rollouts, what the programs were asked, and the state that a resumed run starts from."""
     rows = [
         {
             "id": r.id, "problem": r.problem_id, "text": r.text, "tokens": len(r.completion_ids), "finish_reason": r.finish_reason,
@@ -108,10 +109,8 @@ def commit(
         for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
         for r, v in zip(rollouts, verdicts, strict=True)
     ]  # fmt: skip
-    trainer = parts.trainer
-    run.commit(
-        m.step, m.record(), rows, save=trainer.save if trainer else lambda folder: None, last=m.step + 1 == parts.steps
-    )
+    save = parts.trainer.save if parts.trainer else lambda folder: None
+    run.commit(m.step, m.record(), rows, save, programs=pack(m.asked), last=m.step + 1 == parts.steps)
 
 
 def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memory: bool = False) -> None:

@@ -2,8 +2,9 @@
 
     recipe.yaml        the resolved recipe               metrics.jsonl    one line a step
     environment.json   versions, command, time           rollouts/        one file a step
-    state.json         what the run goes on from         checkpoints/     the newest few
-    memory/  adapter/  evaluation/  log.txt  summary.json
+    state.json         what the run goes on from         programs/        one file a step (asked.py)
+    memory/  adapter/  evaluation/                       checkpoints/     the newest few
+    log.txt  summary.json
 
 A checkpoint is committed by one atomic rename of state.json, which names the next step, the checkpoint and the length
 of metrics.jsonl together. A killed run resumes from there; whatever was written later is taken back.
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pmd_agent.asked import FOLDER
 from pmd_agent.environment import command_line, describe_environment
 from pmd_agent.errors import RunError
 from pmd_agent.recipe import Recipe, dump_recipe, load_recipe
@@ -149,6 +151,7 @@ class RunDir:
         rollouts: Sequence[Mapping[str, Any]],
         save: Callable[[Path], None],
         *,
+        programs: Sequence[Mapping[str, Any]] = (),
         last: bool = False,
     ) -> None:
         """Record a step; every `checkpoint_every` steps, and at the last one, make all so far count.
@@ -157,6 +160,8 @@ class RunDir:
         """
         with _writing(self.path):
             write_atomically(self.path / "rollouts" / f"step-{step:06d}.jsonl", to_lines(rollouts))
+            if programs:
+                write_atomically(self.path / FOLDER / f"step-{step:06d}.jsonl", to_lines(programs))
             due = last or (step + 1) % self.recipe.checkpoint_every == 0
             with (self.path / "metrics.jsonl").open("ab") as file:
                 file.write(to_lines([{"step": step, **metrics}]))
@@ -210,9 +215,9 @@ class RunDir:
                 raise _damaged(metrics, "lines are missing from its end")
             os.truncate(metrics, self._state.metrics_bytes)
             sync(metrics)
-        for rollouts in (self.path / "rollouts").glob("step-*"):
-            if rollouts.suffix == TEMPORARY or _number(rollouts) >= self.next_step:
-                rollouts.unlink()
+        for rows in (*(self.path / "rollouts").glob("step-*"), *(self.path / FOLDER).glob("step-*")):
+            if rows.suffix == TEMPORARY or _number(rows) >= self.next_step:
+                rows.unlink()
         for temporary in self.path.glob(f"*{TEMPORARY}"):
             discard(temporary) if temporary.is_dir() else temporary.unlink()
         self._prune()

@@ -14,6 +14,7 @@ from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from pmd_agent.asked import Asked
 from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import Reading, read, student_messages
 from pmd_agent.distillation.examples import choose_examples, control_contexts, tier_contexts, without_problem
@@ -70,6 +71,8 @@ class Metrics:
     step: int
     values: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    """What the programs were asked, and what they said."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -211,6 +214,7 @@ def reflect(
         max_insights=settings.max_insights,
         insight_chars=settings.insight_chars,
         prefix=parts.prefix,
+        record=m.asked.append,
     )
     parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
     m.values["insights_written"] = sum(map(len, insights_P))
@@ -251,6 +255,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         behavior_chars=settings.insight_chars,
         prefix=parts.prefix,
         supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
+        record=m.asked.append,
     )
     if counts["unparsed"]:  # what a cluster could not say again is not thereby false
         said = {behavior.name for behavior in behaviors}

@@ -92,6 +92,50 @@ def test_memory_cites_rollouts_that_exist(finished: Path) -> None:
     assert {i.problem_id for i in dump["insight"] if i.kind == "strategy"} <= correct
 
 
+def test_every_memory_has_the_prompt_that_it_was_made_from(finished: Path) -> None:
+    from pmd_agent.asked import find
+    from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
+
+    dump = memory_dump(finished)
+    attempts = {e.id: e for e in dump["experience"]}
+    insights = {i.id: i for i in dump["insight"]}
+    assert insights and dump["behavior"]
+    for insight in insights.values():
+        asked = find(finished, insight.id)
+        assert asked is not None and (asked.about, asked.program) == (insight.problem_id, insight.program)
+        (call,) = asked.calls
+        # What its attempts are now, with those of later reflections that said the same; it was written from its own step's.
+        own = [attempts[s] for s in insight.sources if s.split("/")[0] == insight.id.split("/")[0]]
+        assert render_attempts(choose_attempts(own, 4), 4000) in call.messages[-1].text
+        assert json.dumps(insight.text, ensure_ascii=False) in call.answers[0]
+        assert call.model.startswith("local/")
+    for behavior in dump["behavior"]:
+        asked = find(finished, behavior.id)
+        assert asked is not None and asked.program == behavior.program
+        cited = [insights[s] for s in behavior.sources if int(s.split("/")[0]) <= int(behavior.id.split("/")[0])]
+        lines = render_insights(cited, 1000)[0].splitlines()
+        assert any(line.rpartition(" (")[0] in asked.calls[0].messages[-1].text for line in lines)
+        assert behavior.text in asked.calls[0].answers[0]
+
+
+def test_the_prompt_is_shown(finished: Path) -> None:
+    insight = memory_dump(finished)["insight"][0]
+    attempts = {row["id"]: row["text"] for path in (finished / "rollouts").iterdir() for row in lines(path)}
+    plain = pmd("memory", "show", str(finished), insight.id, cwd=finished).stdout
+    step = int(insight.id.split("/")[0])
+    assert f"prompt in programs/step-{step:06d}.jsonl" in plain and "--- system" not in plain
+    shown = pmd("memory", "show", str(finished), insight.id, "--prompt", cwd=finished).stdout
+    assert shown.startswith(plain) and "call 1 of 1 · local/" in shown
+    said = shown.removeprefix(plain)
+    system, user, answer = (said.index(f"--- {role}\n") for role in ("system", "user", "answer"))
+    assert system < user < answer
+    assert any(attempts[s] in said[user:answer] for s in insight.sources if s in attempts)
+    assert insight.text in said[answer:]
+    experience = memory_dump(finished)["experience"][0]
+    shown = pmd("memory", "show", str(finished), experience.id, "--prompt", cwd=finished).stdout
+    assert "--- user\nIn the " in shown and "--- answer\n" + experience.text in shown
+
+
 def test_same_seed_same_metrics(finished: Path, tmp_path: Path) -> None:
     pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "two", *SMALL, cwd=tmp_path)
     assert without_times(lines(tmp_path / "runs/two/metrics.jsonl")) == without_times(lines(finished / "metrics.jsonl"))
@@ -113,6 +157,10 @@ def test_killed_and_resumed_is_as_if_never_killed(finished: Path, tmp_path: Path
     pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "one", "--resume", *SMALL, cwd=tmp_path)
     assert without_times(lines(metrics)) == without_times(lines(finished / "metrics.jsonl"))
     assert memory_dump(tmp_path / "runs/one") == memory_dump(finished)
+    for folder in ("rollouts", "programs"):  # no call is lost, none is there twice
+        kept, wanted = (sorted((run / folder).iterdir()) for run in (tmp_path / "runs/one", finished))
+        assert [p.name for p in kept] == [p.name for p in wanted] and len(wanted) == 3
+        assert [p.read_bytes() for p in kept] == [p.read_bytes() for p in wanted]
 
 
 def test_a_run_is_never_overwritten(finished: Path) -> None:

@@ -33,7 +33,7 @@ def saver(text: str) -> Callable[[Path], None]:
 
 def commit(run: RunDir, step: int, *, last: bool = False) -> None:
     rows = [{"id": f"{step}/p/0", "text": "é \ud800"}]
-    run.commit(step, {"loss": 1 / (step + 1)}, rows, saver(str(step + 1)), last=last)
+    run.commit(step, {"loss": 1 / (step + 1)}, rows, saver(str(step + 1)), programs=[{"about": "p"}], last=last)
 
 
 def names(folder: Path) -> list[str]:
@@ -103,6 +103,8 @@ def test_steps_are_recorded(recipe: Callable[..., Recipe]) -> None:
     assert names(run.path / "rollouts") == ["step-000000.jsonl", "step-000001.jsonl"]
     row = json.loads((run.path / "rollouts" / "step-000001.jsonl").read_text())
     assert row == {"id": "1/p/0", "text": "é \ud800"}
+    assert names(run.path / "programs") == names(run.path / "rollouts")
+    assert (run.path / "programs" / "step-000001.jsonl").read_text() == '{"about": "p"}\n'
     again = RunDir.open(run.path)
     assert (again.next_step, again.checkpoint, again.recipe) == (2, run.checkpoint, run.recipe)
 
@@ -122,9 +124,16 @@ def test_between_checkpoints_metrics_can_be_watched_but_do_not_count(recipe: Cal
     resumed = RunDir.resume(recipe(checkpoint_every=3))
     assert resumed.next_step == 3 and [line["step"] for line in resumed.metrics()] == [0, 1, 2]
     assert names(run.path / "rollouts") == [f"step-{n:06d}.jsonl" for n in range(3)]
+    assert names(run.path / "programs") == names(run.path / "rollouts")
     commit(resumed, 3)
     commit(resumed, 4, last=True)
     assert resumed.next_step == 5 and [line["step"] for line in resumed.metrics()] == [0, 1, 2, 3, 4]
+
+
+def test_a_step_that_asked_nothing_has_no_file_of_programs(recipe: Callable[..., Recipe]) -> None:
+    run = RunDir.create(recipe())
+    run.commit(0, {}, [], saver("1"))
+    assert not (run.path / "programs").exists() and RunDir.resume(recipe()).next_step == 1
 
 
 def test_a_save_that_fails_commits_nothing(recipe: Callable[..., Recipe]) -> None:
@@ -148,12 +157,15 @@ def test_what_is_left_of_a_killed_step_is_removed(recipe: Callable[..., Recipe])
     (run.path / "checkpoints" / "step-000002.tmp").mkdir()
     (run.path / "checkpoints" / "step-000002").mkdir()
     (run.path / "rollouts" / "step-000001.jsonl.tmp").write_text("")
+    (run.path / "programs" / "step-000001.jsonl").write_text("")
+    (run.path / "programs" / "step-000002.jsonl.tmp").write_text("")
     (run.path / "state.json.tmp").write_text("{")
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1, "lo')
     assert len(run.metrics()) == 1  # a line that is still being written
     resumed = RunDir.resume(recipe())
     assert names(run.path / "checkpoints") == ["step-000001"] and names(run.path / "rollouts") == ["step-000000.jsonl"]
+    assert names(run.path / "programs") == ["step-000000.jsonl"]
     assert not (run.path / "state.json.tmp").exists() and len(resumed.metrics()) == 1
 
 

@@ -76,7 +76,8 @@ def save(folder, value):
 
 def steps(run):
     for step in range(run.next_step, 3):
-        run.commit(step, {"loss": step}, [{"id": step}], lambda folder: save(folder, step + 1), last=step == 2)
+        run.commit(step, {"loss": step}, [{"id": step}], lambda folder: save(folder, step + 1),
+            programs=[{"about": step}], last=step == 2)
 
 def killed_at(point):
     '''Run in a child that dies before its point-th call of the disk; True if it came through.'''
@@ -116,6 +117,7 @@ def state_after(point):
         "checkpoints": names("checkpoints"),
         "metrics": [line["step"] for line in run.metrics()],
         "rollouts": names("rollouts"),
+        "programs": [(n, (run.path / "programs" / n).read_text()) for n in names("programs")],
         "temporary": [p.name for p in run.path.rglob("*.tmp")],
     }
     steps(run)
@@ -150,6 +152,7 @@ def test_a_kill_at_any_moment_leaves_the_last_commit(recipe: Callable[..., Recip
         assert state["checkpoints"] == ([f"step-{step:06d}"] if step else [])
         assert state["metrics"] == list(range(step))
         assert state["rollouts"] == [f"step-{n:06d}.jsonl" for n in range(step)]
+        assert state["programs"] == [[f"step-{n:06d}.jsonl", f'{{"about": {n}}}\n'] for n in range(step)]
         assert state["temporary"] == []
         assert state["end"] == [3, [0, 1, 2], ["step-000003"]]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pmd_agent.cli.memory_bank import export, import_
+from pmd_agent.cli.memory_prompt import Prompts
 from pmd_agent.cli.memory_recall import recall, taught
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
@@ -53,21 +54,28 @@ def list_(
 
 @app.command()
 def show(
-    run: Run, entry_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` or `search` shows it.")]
+    run: Run,
+    entry_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` or `search` shows it.")],
+    prompt: Annotated[
+        bool, typer.Option("--prompt", help="The messages that it was made from, and the answer.")
+    ] = False,
 ) -> None:
-    """One entry, and what it was made from, down to the attempts."""
+    """One entry, and what it was made from, down to the attempts; with --prompt also in the words that were sent."""
     from pmd_agent.console import Console
     from pmd_agent.errors import MemoryStoreError
 
     console = Console()
     with opened(run) as (directory, memory):
-        entry = memory.get(entry_id)
+        entry = memory.get(entry_id) or _merged_into(memory, entry_id)
         if entry is None:
             ids = [e.id for each in TIERS for e in memory.list(each, include_archived=True)]
             near = difflib.get_close_matches(entry_id, ids, 3)
             hint = f"Did you mean {' or '.join(near)}?" if near else f"`pmd memory list {run}` shows what there is."
             raise MemoryStoreError(f"{directory.path} remembers nothing of the id {entry_id}.", hint)
-        for line in _tree(memory, entry, depth=0):
+        if entry.id != entry_id:
+            console.info(f"{entry_id} said the same as {entry.id}, and was merged into it")
+        prompts = Prompts(directory, memory)
+        for line in (*_tree(memory, prompts, entry, depth=0), *(prompts.lines(entry, entry_id) if prompt else ())):
             console.info(line)
 
 
@@ -159,7 +167,13 @@ def about(entry: Entry) -> str:
     return f"{entry.name} ({entry.support} problems)"
 
 
-def _tree(memory: Memory, entry: Entry, depth: int) -> Iterator[str]:
+def _merged_into(memory: Memory, entry_id: str) -> Entry | None:
+    """The entry that a later one, which was not kept, said the same as."""
+    entries = (e for tier in TIERS[1:] for e in memory.list(tier, include_archived=True))
+    return next((e for e in entries if entry_id in getattr(e, "merged", ())), None)
+
+
+def _tree(memory: Memory, prompts: Prompts, entry: Entry, depth: int) -> Iterator[str]:
     """An entry's lines, and its sources' lines under it."""
     retired = memory.retired_at(entry)
     facts = {
@@ -167,6 +181,7 @@ def _tree(memory: Memory, entry: Entry, depth: int) -> Iterator[str]:
         "step": entry.step,
         "policy version": entry.policy_version,
         **_facts(entry),
+        **prompts.where(entry),
         **({"retired at step": retired} if retired is not None else {}),
         **_standing(memory, entry),
     }
@@ -177,7 +192,7 @@ def _tree(memory: Memory, entry: Entry, depth: int) -> Iterator[str]:
     yield from (f"{indent}  {line}" for line in cut.splitlines())
     sources = memory.sources_of(entry)
     for source in sources:
-        yield from _tree(memory, source, depth + 1)
+        yield from _tree(memory, prompts, source, depth + 1)
     missing = len(set(getattr(entry, "sources", ()))) - len(sources)
     if missing > 0:
         yield f"{indent}    {missing} more that are no longer stored"

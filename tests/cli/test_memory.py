@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pmd_agent.asked import Asked, Call, Message, pack
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.recipe import Recipe
 from pmd_agent.run_dir import RunDir
@@ -71,6 +72,52 @@ def test_show_goes_down_to_the_attempts(run: Path, pmd: Pmd) -> None:
 def test_show_what_was_retired_and_what_could_steer_the_terminal(run: Path, pmd: Pmd) -> None:
     text = pmd("memory", "show", "one", "3/b0").stdout
     assert "retired at step 9" in text and "\x1b" not in text and "\\x1b[2J" in text
+
+
+def write_programs(run: Path, *asked: Asked) -> None:
+    RunDir.open(run).write_lines("programs/step-000003.jsonl", pack(asked))
+
+
+def test_show_the_prompt(run: Path, pmd: Pmd) -> None:
+    assert "--prompt" not in pmd("memory", "show", "one", "3/p1/s0").stdout
+    shown = pmd("memory", "show", "one", "3/p1/s0", "--prompt").stdout
+    assert "Its prompt is not kept: programs/step-000003.jsonl has none." in shown
+    messages = (Message("system", "Compare the attempts."), Message("user", "[1] correct\nattempt 0 \x1b[2J"))
+    draft = Call("local/box@3", messages, ('{"strategies": ["Count."]}',))
+    final = Call("local/box@3", (messages[0], Message("user", "Revise.")), error="LMError: gone")
+    write_programs(run, Asked("p1", "pkg:After#1", (draft, final), ("3/p1/s0",), left_out=2))
+    assert "prompt in programs/step-000003.jsonl" in pmd("memory", "show", "one", "3/p1/s0").stdout
+    shown = pmd("memory", "show", "one", "3/p1/s0", "--prompt").stdout
+    assert shown.split("2 earlier calls are not kept.\n")[1].splitlines() == [
+        "call 1 of 2 · local/box@3", "--- system", "Compare the attempts.", "--- user", "[1] correct", "attempt 0 \\x1b[2J",
+        "--- answer", '{"strategies": ["Count."]}',
+        "call 2 of 2 · local/box@3", "--- system", "Compare the attempts.", "--- user", "Revise.", "--- error", "LMError: gone",
+    ]  # fmt: skip
+    write_programs(run, Asked("p1", "pkg:Inventor#1", (), ("3/p1/s0",)))
+    shown = pmd("memory", "show", "one", "3/p1/s0", "--prompt").stdout
+    assert shown.endswith("pkg:Inventor#1 wrote it, and asked no language model.\n")
+
+
+def test_show_what_was_merged_into_another(run: Path, pmd: Pmd) -> None:
+    again = Insight("9/p1/s0", "p1", "strategy", "count ring atoms FIRST.", 0.5, ("9/p1/0",), 9, 9)
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.rewrite_insights("p1", [again])
+    call = Call("local/box@9", (Message("user", "attempts of step 9"),), ("hm",))
+    RunDir.open(run).write_lines("programs/step-000009.jsonl", pack([Asked("p1", "q", (call,), ("9/p1/s0",))]))
+    shown = pmd("memory", "show", "one", "3/p1/s0", "--prompt").stdout
+    assert "said again as 9/p1/s0: `pmd memory show " in shown and "attempts of step 9" not in shown
+    shown = pmd("memory", "show", "one", "9/p1/s0", "--prompt").stdout
+    assert shown.startswith("9/p1/s0 said the same as 3/p1/s0, and was merged into it\ninsight id 3/p1/s0")
+    assert "--- user\nattempts of step 9\n--- answer\nhm" in shown
+
+
+def test_the_prompt_of_what_a_bank_brought_is_in_the_other_run(run: Path, pmd: Pmd, tmp_path: Path) -> None:
+    RunDir.create(Recipe(name="fresh", runs=tmp_path / "runs"))
+    pmd("memory", "export", "one", "--to", "a.jsonl")
+    pmd("memory", "import", "fresh", "a.jsonl")
+    shown = pmd("memory", "show", "fresh", "3/p1/s0", "--prompt").stdout
+    assert "prompt in the run that the bank a.jsonl came from" in shown
+    assert shown.endswith("Its prompt is in the run that the bank a.jsonl came from.\n")
 
 
 def test_show_what_is_not_there(run: Path, pmd: Pmd) -> None:
