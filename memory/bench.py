@@ -6,7 +6,6 @@ vectors, metadata and configuration, upserts of the same size.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pmd_agent.types import Behavior
 
 if TYPE_CHECKING:
     import numpy as np
+    from chromadb.api.client import Client
     from numpy.typing import NDArray
 
 DIMENSION = 384
@@ -27,29 +27,49 @@ QUERIES = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of one piece of work."""
+
+    wall: float
+    cpu: float
+    """Of all threads of this process: what a busy machine changes less."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """Of one size. Times in seconds."""
+    """Of one size."""
 
     entries: int
-    written_per_second: float
-    bare_per_second: float
+    written: Spent
+    """All entries, and closing the folder, which keeps the index."""
+    bare_written: Spent
     bytes_per_entry: float
     bare_bytes_per_entry: float
-    opened: float
-    """Opening the folder again in this process, the index read."""
-    first: float
-    """The first recall after that."""
-    bare_first: float
+    opened: Spent
+    """Opening the folder again in this process, and the first recall."""
+    bare_opened: Spent
     """Opening and the first query of bare Chroma."""
-    median: float
-    """Of a recall of three behaviors for one problem."""
-    worst: float
-    """Its 99th percentile."""
+    scanned: Spent
+    """As `opened`, without the file of the index, as after a kill."""
+    recalls: tuple[Spent, ...]
+    """Three behaviors for one problem each."""
 
     @property
     def ratio(self) -> float:
         """Write throughput to that of bare Chroma."""
-        return self.written_per_second / self.bare_per_second
+        return self.bare_written.wall / self.written.wall
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same in time of the processor."""
+        return self.bare_written.cpu / self.written.cpu
+
+    def recall(self, quantile: float) -> Spent:
+        """A quantile of `recalls`, of each clock by itself."""
+        import numpy as np
+
+        walls, cpus = zip(*((each.wall, each.cpu) for each in self.recalls), strict=True)
+        return Spent(float(np.quantile(walls, quantile)), float(np.quantile(cpus, quantile)))
 
 
 class _Given:
@@ -75,8 +95,6 @@ class _Given:
 
 def measure(folder: Path, entries: int) -> Result:
     """Fills `folder`, which must be empty, twice: as a memory and as bare Chroma."""
-    import numpy as np
-
     embedder = _Given()
     behaviors = [
         Behavior(f"0/{i}", f"behavior_{i}", f"rule number {i} says what to do", "c", 1, (f"0/p{i}/s",), 0, 0)
@@ -84,59 +102,68 @@ def measure(folder: Path, entries: int) -> Result:
     ]
     queries = [f"problem {i}" for i in range(QUERIES)]
     embedder.embed([*(b.text for b in behaviors), *queries])
+    bare, kept = folder / "bare", folder / "memory"
 
-    bare = folder / "bare"
-    client = open_client(bare)
-    collection = open_collection(client, "bare")
-    started = time.perf_counter()
-    for start in range(0, entries, ROWS_PER_CALL):
-        part = behaviors[start : start + ROWS_PER_CALL]
-        collection.upsert(
-            ids=[b.id for b in part],
-            embeddings=list(embedder.embed([b.text for b in part])),
-            metadatas=[metadata_of(b, step=0, position=i) for i, b in enumerate(part)],
-            documents=[b.text for b in part],
-        )
-    bare_seconds = time.perf_counter() - started
-    client.close()
+    def fill_bare() -> None:
+        client = open_client(bare)
+        collection = open_collection(client, "bare")
+        for start in range(0, entries, ROWS_PER_CALL):
+            part = behaviors[start : start + ROWS_PER_CALL]
+            collection.upsert(
+                ids=[b.id for b in part],
+                embeddings=list(embedder.embed([b.text for b in part])),
+                metadatas=[metadata_of(b, step=0, position=i) for i, b in enumerate(part)],
+                documents=[b.text for b in part],
+            )
+        client.close()
 
-    kept = folder / "memory"
-    with Memory.open(kept, embedder) as memory:
-        started = time.perf_counter()
-        memory.put("behavior", behaviors, [], step=0)
-        seconds = time.perf_counter() - started
+    def fill() -> None:
+        with Memory.open(kept, embedder) as memory:
+            memory.put("behavior", behaviors, [], step=0)
 
-    started = time.perf_counter()
-    client = open_client(bare)
-    open_collection(client, "bare").query(query_embeddings=embedder.embed(queries[:1]), n_results=26)
-    bare_first = time.perf_counter() - started
-    client.close()
+    def open_bare() -> Client:
+        client = open_client(bare)
+        open_collection(client, "bare").query(query_embeddings=embedder.embed(queries[:1]), n_results=26)
+        return client
 
-    opened = _seconds(lambda: Memory.open(kept, embedder).close())
-    started = time.perf_counter()
-    with Memory.open(kept, embedder) as memory:
-        again = time.perf_counter()
+    def open_again() -> Memory:
+        memory = Memory.open(kept, embedder)
         memory.nearest_behaviors(queries[0], 3)
-        first = time.perf_counter() - again
-        times = [_seconds(lambda text=text: memory.nearest_behaviors(text, 3)) for text in queries]  # type: ignore[misc]
+        return memory
+
+    _spent(lambda: Memory.ephemeral(embedder).close())  # what only the first use of Chroma pays
+    bare_written, written = _spent(fill_bare), _spent(fill)
+    bare_opened, opened = _opening(open_bare), _opening(open_again)
+    (kept / "index.json").unlink()
+    scanned = _opening(open_again)
+    with Memory.open(kept, embedder) as memory:
+        memory.nearest_behaviors(queries[0], 3)
+        recalls = tuple(_spent(lambda text=text: memory.nearest_behaviors(text, 3)) for text in queries)  # type: ignore[misc]
     return Result(
         entries=entries,
-        written_per_second=entries / seconds,
-        bare_per_second=entries / bare_seconds,
+        written=written,
+        bare_written=bare_written,
         bytes_per_entry=_size(kept) / entries,
         bare_bytes_per_entry=_size(bare) / entries,
         opened=opened,
-        first=first,
-        bare_first=bare_first,
-        median=statistics.median(times),
-        worst=float(np.quantile(times, 0.99)),
+        bare_opened=bare_opened,
+        scanned=scanned,
+        recalls=recalls,
     )
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _spent(call: Callable[[], object]) -> Spent:
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - started
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _opening(call: Callable[[], Client | Memory]) -> Spent:
+    """Of opening alone, not of closing what was opened."""
+    opened: list[Client | Memory] = []
+    spent = _spent(lambda: opened.append(call()))
+    opened[0].close()
+    return spent
 
 
 def _size(folder: Path) -> int:

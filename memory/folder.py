@@ -1,7 +1,7 @@
 """The folder a memory lives in: one owner at a time, and one embedder for ever.
 
 In it: `lock`, held with flock for as long as the memory is open, names its owner; `memory.json`, the schema version and
-the embedder; `chroma/`, Chroma's own files.
+the embedder; `chroma/`, Chroma's own files; `index.json`, which may be missing (index_file.py).
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def claim_for_embedder(folder: Path, embedder: Embedder) -> None:
                 f"{folder} holds a Chroma store but no memory.json: it cannot be told whose vectors it holds.",
                 "Restore memory.json from a copy of the folder, or open an empty folder.",
             )
-        _write_atomically(note, {"schema": SCHEMA, "embedder": mine})
+        write_atomically(note, json.dumps({"schema": SCHEMA, "embedder": mine}, indent=2))
         return
     try:
         check_claim(str(folder), json.loads(note.read_text("utf-8")), embedder)
@@ -104,10 +104,11 @@ def claim_for_embedder(folder: Path, embedder: Embedder) -> None:
         ) from error
 
 
-def _write_atomically(path: Path, content: dict[str, Any]) -> None:
+def write_atomically(path: Path, content: str) -> None:
+    """The file holds all of `content` or what it held before, whatever ends the process."""
     draft = path.with_suffix(".tmp")
     with draft.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -44,6 +44,7 @@ class Candidate:
     similarity: float
     """Cosine to the query."""
     embedding: NDArray[np.float32]
+    """(dimension,); (0,) where vectors were not asked for."""
 
 
 class Reads:
@@ -110,11 +111,13 @@ class Reads:
         """`nearest_behaviors` for each of several texts, in one embedding and one query."""
         return [[(each.entry, each.similarity) for each in near] for near in self.candidates_P(texts_P, k)]
 
-    def candidates_P(self, texts_P: Sequence[str], k: int) -> builtins.list[builtins.list[Candidate]]:
-        """`nearest_behaviors_P` with vectors, by which candidates can be compared with each other."""
+    def candidates_P(
+        self, texts_P: Sequence[str], k: int, *, vectors: bool = False
+    ) -> builtins.list[builtins.list[Candidate]]:
+        """`nearest_behaviors_P`, if asked for with vectors, by which candidates can be compared with each other."""
         return [
             [Candidate(cast("Behavior", entry), hit.similarity, hit.embedding) for entry, hit in near]
-            for near in self._nearest("behavior", texts_P, k)
+            for near in self._nearest("behavior", texts_P, k, vectors=vectors)
         ]
 
     def search(self, text: str, tier: Tier | None = None, k: int = 10) -> builtins.list[tuple[Tier, Entry, float]]:
@@ -206,7 +209,9 @@ class Reads:
     def _hits(self, tier: Tier, text: str, k: int) -> builtins.list[tuple[Entry, float]]:
         return [(entry, hit.similarity) for entry, hit in self._nearest(tier, [text], k)[0]]
 
-    def _nearest(self, tier: Tier, texts_N: Sequence[str], k: int) -> builtins.list[builtins.list[tuple[Entry, Near]]]:
+    def _nearest(
+        self, tier: Tier, texts_N: Sequence[str], k: int, *, vectors: bool = False
+    ) -> builtins.list[builtins.list[tuple[Entry, Near]]]:
         if tier not in self.tiers:
             return [[] for _ in texts_N]
-        return self._tables.nearest(tier, texts_N, k, least=self.min_similarity)
+        return self._tables.nearest(tier, texts_N, k, least=self.min_similarity, vectors=vectors)

@@ -86,7 +86,8 @@ def recall(
         away = memory.standings().not_live()
         # As many more as cannot be read, so that those do not take the places of others.
         pool = wanted.behaviors * (4 if wanted.diversity else 1) + (8 if wanted.behaviors else 0) + len(away)
-        found_P = memory.candidates_P([p.prompt for p in asked_P], pool if wanted.behaviors else 0)
+        prompts = [p.prompt for p in asked_P]
+        found_P = memory.candidates_P(prompts, pool if wanted.behaviors else 0, vectors=wanted.diversity > 0)
         spare = len(away) + max(map(len, siblings_PG), default=0)
         drawn = [_fitting(memory, p, found, wanted, spare) for p, found in zip(asked_P, found_P, strict=True)]
     return [

@@ -1,13 +1,15 @@
 """One Chroma collection, and the small index of it that stays in RAM.
 
 Chroma's `where` filter is slow (tens of ms at 10k rows) and `get` by id is not (1 ms): so rows are found through an
-index from problem to ids, built by one scan when the store is opened and kept up to date by every write.
+index from problem to ids, read from a file (index_file.py) or built by one scan when the store is opened, and kept up to
+date by every write.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 ROWS_PER_CALL = 100
 """Chroma is fastest with about this many rows in one call."""
-_SPACE = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 200}}
+_SYNC = 1_000
+"""Chroma writes its vector index to disk once in so many rows (its own default, too)."""
+_SPACE = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 200, "sync_threshold": _SYNC}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +88,26 @@ class Near:
     similarity: float
     """Cosine."""
     embedding: NDArray[np.float32]
-    """(dimension,)"""
+    """(dimension,); (0,) where vectors were not asked for."""
 
 
 class Table:
     """One collection with cosine space. Not safe for several threads."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, known: Mapping[str, Row] | None = None) -> None:
+        """`known`: all of its rows by key; where it is None they are scanned for."""
         self._collection = collection
+        self.id = str(collection.id)
         self.rows: dict[str, Row] = {}
         """Key -> row."""
+        self.certain = True
+        """Whether `rows` is what the collection holds: false for good once a write has failed."""
+        self._settled = known is not None
         self._keys_of: defaultdict[str, set[str]] = defaultdict(set)
-        self._read_index()
+        if known is None:
+            self._read_index()
+        else:
+            self._note(known, known.values())
 
     def refresh(self) -> None:
         """Take in what other processes have written to the same collection since."""
@@ -107,7 +119,18 @@ class Table:
     def _read_index(self) -> None:
         for keys in _batches(self._collection.get(include=[])["ids"]):
             found = self._collection.get(ids=keys, include=["metadatas"])
-            self._note(found["ids"], found["metadatas"] or [])
+            self._note(found["ids"], [Row.of(cast(Metadata, metadata)) for metadata in found["metadatas"] or []])
+
+    def settle(self) -> None:
+        """Before closing: have Chroma write its whole vector index to disk.
+
+        What came after the last time it did, it would insert anew at the first read after every opening: 999 rows of
+        50,000 took 2 s of work, of however many seconds the machine needs for that.
+        """
+        if self.certain and not self._settled and len(self.rows) > _SYNC:
+            # Deleting what is not there counts as writing a row. No key begins like this.
+            self._collection.delete(ids=[f"none/{i}" for i in range(_SYNC)])
+            self._settled = True
 
     def newest_first(self, keys: Iterable[str]) -> list[str]:
         """By step, newest first; within a step in the order written."""
@@ -121,20 +144,22 @@ class Table:
         """Write rows, new or anew."""
         for batch in _batches(records):
             documents = [record.document for record in batch if record.document is not None]
-            self._collection.upsert(
-                ids=[record.key for record in batch],
-                embeddings=[record.embedding for record in batch],
-                metadatas=[record.metadata for record in batch],
-                documents=documents or None,
-            )
-            self._note([record.key for record in batch], [record.metadata for record in batch])
+            with self._changing():
+                self._collection.upsert(
+                    ids=[record.key for record in batch],
+                    embeddings=[record.embedding for record in batch],
+                    metadatas=[record.metadata for record in batch],
+                    documents=documents or None,
+                )
+                self._note([record.key for record in batch], [Row.of(record.metadata) for record in batch])
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove rows; keys that are not there are passed over."""
         for batch in _batches([key for key in keys if key in self.rows]):
-            self._collection.delete(ids=batch)
-            for key in batch:
-                self._keys_of[self.rows.pop(key).problem].discard(key)
+            with self._changing():
+                self._collection.delete(ids=batch)
+                for key in batch:
+                    self._keys_of[self.rows.pop(key).problem].discard(key)
 
     def records(self, keys: Iterable[str]) -> list[Record]:
         """Whole rows, in no particular order; keys that are not there are passed over."""
@@ -155,8 +180,13 @@ class Table:
                 entries[key] = decode(metadata["tier"], metadata["entry"])
         return entries
 
-    def nearest(self, embeddings_N: NDArray[np.float32], k: int) -> list[list[Near]]:
-        """For each (N, dimension) vector up to k rows, best first; equals by age, then by key."""
+    def nearest(self, embeddings_N: NDArray[np.float32], k: int, *, vectors: bool = False) -> list[list[Near]]:
+        """For each (N, dimension) vector up to k rows, best first; equals by age, then by key.
+
+        With `vectors` their embeddings, too, which takes Chroma nearly as long as the search.
+        """
+        import numpy as np
+
         if not self.rows or k < 1 or not len(embeddings_N):
             return [[] for _ in embeddings_N]
         # More than k are asked for, so that an approximate index and ties at the edge do not decide who is in.
@@ -165,22 +195,30 @@ class Table:
             self._collection.query(
                 query_embeddings=embeddings_N,
                 n_results=min(len(self.rows), 2 * k + 20),
-                include=["distances", "embeddings"],
+                include=["distances", "embeddings"] if vectors else ["distances"],
             ),
         )
         ranked_N = []
-        for keys, distances, vectors in zip(found["ids"], found["distances"], found["embeddings"], strict=True):
-            rows = zip(keys, distances, vectors, strict=True)
+        none = np.zeros(0, dtype=np.float32)
+        near_vectors_N = found["embeddings"] if vectors else [[none] * len(keys) for keys in found["ids"]]
+        for keys, distances, embeddings in zip(found["ids"], found["distances"], near_vectors_N, strict=True):
+            rows = zip(keys, distances, embeddings, strict=True)
             near = [Near(key, 1.0 - distance, vector) for key, distance, vector in rows if key in self.rows]
             place = {key: i for i, key in enumerate(self.newest_first(each.key for each in near))}
             ranked_N.append(sorted(near, key=lambda each: (-round(each.similarity, 5), place[each.key]))[:k])
         return ranked_N
 
-    def _note(self, keys: Iterable[str], metadatas: Iterable[Any]) -> None:
-        for key, metadata in zip(keys, metadatas, strict=True):
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        certain, self.certain, self._settled = self.certain, False, False
+        yield
+        self.certain = certain
+
+    def _note(self, keys: Iterable[str], rows: Iterable[Row]) -> None:
+        for key, row in zip(keys, rows, strict=True):
             if key in self.rows:
                 self._keys_of[self.rows[key].problem].discard(key)
-            row = self.rows[key] = Row.of(metadata)
+            self.rows[key] = row
             self._keys_of[row.problem].add(key)
 
 
@@ -190,9 +228,10 @@ def open_collection(client: Client, name: str) -> Collection:
     return client.get_or_create_collection(name, embedding_function=None, configuration=cast(Any, _SPACE))
 
 
-def open_table(client: Client, name: str) -> Table:
-    """The collection of that name with its index."""
-    return Table(open_collection(client, name))
+def open_table(client: Client, name: str, known: Mapping[str, Mapping[str, Row]]) -> Table:
+    """The collection of that name with its index; `known`: of some collections, by id, all rows."""
+    collection = open_collection(client, name)
+    return Table(collection, known.get(str(collection.id)))
 
 
 def open_client(path: Path | None) -> Client:

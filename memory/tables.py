@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.codec import Entry, key_of, metadata_of, tier_of, version_key
 from pmd_agent.memory.folder import FolderLock, claim_for_embedder
+from pmd_agent.memory.index_file import IndexFile
 from pmd_agent.memory.ledger import Ledger
 from pmd_agent.memory.table import Near, Record, Row, Table, open_client, open_collection, open_table
 from pmd_agent.text import readable
@@ -37,10 +38,13 @@ _REMEMBERED_VECTORS = 4_096
 class Tables:
     """Three live tables and one archive. Knows steps and moves, not what a strategy or a generation is."""
 
-    def __init__(self, client: Client, embedder: Embedder, prefix: str) -> None:
+    def __init__(self, client: Client, embedder: Embedder, prefix: str, index: IndexFile | None = None) -> None:
         """`prefix` leads the names of the collections."""
-        self.live: dict[Tier, Table] = {tier: open_table(client, prefix + tier) for tier in TIERS}
-        self.archive = open_table(client, f"{prefix}archive")
+        known = index.rows if index else {}
+        self.live: dict[Tier, Table] = {tier: open_table(client, prefix + tier, known) for tier in TIERS}
+        self.archive = open_table(client, f"{prefix}archive", known)
+        if index:
+            index.tables = (*self.live.values(), self.archive)
         self.ledger = Ledger(open_collection(client, f"{prefix}ledger"))
         self._embedder = embedder
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
@@ -67,6 +71,11 @@ class Tables:
         for table in (*self.live.values(), self.archive):
             table.refresh()
 
+    def settle(self) -> None:
+        """Before closing an embedded store: make the next opening quick (`Table.settle`)."""
+        for table in (*self.live.values(), self.archive):
+            table.settle()
+
     def row(self, key: str) -> Row | None:
         """The index's row, live or archived."""
         return next((table.rows[key] for table in (*self.live.values(), self.archive) if key in table.rows), None)
@@ -83,12 +92,14 @@ class Tables:
             found |= table.entries(keys)
         return found
 
-    def nearest(self, tier: Tier, texts_N: Sequence[str], k: int, *, least: float) -> list[list[tuple[Entry, Near]]]:
+    def nearest(
+        self, tier: Tier, texts_N: Sequence[str], k: int, *, least: float, vectors: bool = False
+    ) -> list[list[tuple[Entry, Near]]]:
         """For each text up to `k` live entries with cosine similarity > 0 and >= `least`, best first."""
         table = self.live[tier]
         if k < 1 or not texts_N or not table.rows:
             return [[] for _ in texts_N]
-        near_N = table.nearest(self.embed(texts_N), k)
+        near_N = table.nearest(self.embed(texts_N), k, vectors=vectors)
         hits_N = [[hit for hit in hits if hit.similarity > 0 and hit.similarity >= least] for hits in near_N]
         found = table.entries({hit.key for hits in hits_N for hit in hits})
         return [[(found[hit.key], hit) for hit in hits] for hits in hits_N]
@@ -152,9 +163,13 @@ def open_folder(path: Path, embedder: Embedder) -> tuple[Tables, ExitStack]:
             path.mkdir(parents=True, exist_ok=True)
             opened.callback(FolderLock(path).release)
             claim_for_embedder(path, embedder)
+            index = IndexFile(path)
+            opened.callback(index.write)
             client = open_client(path / "chroma")
             opened.callback(client.close)
-            return Tables(client, embedder, prefix=""), opened.pop_all()
+            tables = Tables(client, embedder, "", index)
+            opened.callback(tables.settle)
+            return tables, opened.pop_all()
         except MemoryStoreError:
             raise
         except Exception as error:

@@ -12,5 +12,8 @@ def test_it_fills_both_stores_and_times_them(tmp_path: Path) -> None:
     result = measure(tmp_path, 120)
     with Memory.open(tmp_path / "memory", _Given()) as memory:
         assert memory.counts()["behavior"] == 120 and QUERIES >= 100
-    assert result.entries == 120 and result.ratio == result.written_per_second / result.bare_per_second
-    assert 0 < result.median <= result.worst < 5 and result.bytes_per_entry > 4 * 384
+    assert result.entries == 120 and result.ratio == result.bare_written.wall / result.written.wall
+    assert result.bytes_per_entry > 4 * 384 and len(result.recalls) == QUERIES
+    middle, late = result.recall(0.5), result.recall(0.99)
+    assert 0 < middle.wall <= late.wall < 5 and 0 < middle.cpu <= late.cpu
+    assert all(each.wall > 0 and each.cpu > 0 for each in (result.opened, result.scanned, result.bare_opened))
