@@ -1,0 +1,111 @@
+"""What the stages share: the parts of a run, what a step reports, and seeds of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from pmd_agent.asked import Asked
+from pmd_agent.curriculum import Curriculum
+from pmd_agent.memory import Embedder, Memory
+from pmd_agent.policies import Policy
+from pmd_agent.recipe import Recipe
+from pmd_agent.types import Problem
+from pmd_agent.verifiers import Verifier
+
+if TYPE_CHECKING:
+    import dspy
+
+    from pmd_agent.distillation.trainer import Trainer
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Parts:
+    """What build.py puts together from a recipe."""
+
+    recipe: Recipe
+    steps: int
+    curriculum: Curriculum
+    train: tuple[Problem, ...]
+    validation: tuple[Problem, ...]
+    test: tuple[Problem, ...]
+    policy: Policy
+    verifier: Verifier
+    memory: Memory
+    embedder: Embedder
+    reflector: dspy.Module
+    generaliser: dspy.Module
+    trainer: Trainer | None
+    """None: the policy stays frozen."""
+    context: int
+    """Tokens that the policy can read and write in all."""
+    prefix: str = ""
+    """Leads the ids of all that this run writes, so that they differ from those of a bank."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What the steps before this one reported."""
+
+
+@dataclass(slots=True)
+class Metrics:
+    """What one step reports."""
+
+    step: int
+    values: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    """What the programs were asked, and what they said."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def record(self) -> dict[str, Any]:
+        seconds = {name: round(s, 3) for name, s in self.seconds.items()}
+        return {
+            "step": self.step,
+            **self.values,
+            "stage_seconds": seconds,
+            "seconds": round(sum(self.seconds.values()), 3),
+        }
+
+
+def stage(function: Callable[Concatenate[Parts, Metrics, P], R]) -> Callable[Concatenate[Parts, Metrics, P], R]:
+    """Times the stage under its own name."""
+
+    def timed(parts: Parts, m: Metrics, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with m.stage(function.__name__):
+            return function(parts, m, *args, **kwargs)
+
+    update_wrapper(timed, function)
+    return timed
+
+
+def seed_for(recipe: Recipe, *what: int) -> int:
+    """A seed of its own for every (step, purpose), so that a resumed run draws what an unbroken one would have drawn."""
+    seed = recipe.seed
+    for part in what:
+        seed = (seed * 1_000_003 + part + 1) % 2**31
+    return seed
+
+
+def frozen(parts: Parts, step: int) -> bool:
+    """Whether memory takes nothing in at this step."""
+    settings = parts.recipe.memory
+    return settings.frozen or (settings.freeze_after is not None and step >= settings.freeze_after)
+
+
+def due(every: int, step: int) -> bool:
+    """Whether what is done every so many steps (0: never) is done at this one."""
+    return bool(every) and (step + 1) % every == 0

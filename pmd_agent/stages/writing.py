@@ -1,0 +1,115 @@
+"""The policy writes its memory through DSPy programs: reflect, generalise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from pmd_agent.memory import Embedder, cluster_problems, with_old_ids
+from pmd_agent.stages.parts import Metrics, Parts, frozen, seed_for, stage
+from pmd_agent.text import neutralise, strip_thinking
+from pmd_agent.types import Behavior, Experience, Insight, Problem
+
+if TYPE_CHECKING:
+    import dspy
+
+
+M = TypeVar("M", Experience, Insight)
+
+
+@stage
+def reflect(
+    parts: Parts, m: Metrics, problems_P: Sequence[Problem], experiences_PG: Sequence[Sequence[Experience]]
+) -> list[list[Insight]]:
+    """The policy reads its attempts at each problem and writes strategies and lessons."""
+    from pmd_agent.pipelines import reflect_all
+
+    if "insight" not in parts.recipe.memory.tiers or frozen(parts, m.step):
+        return [[] for _ in problems_P]
+    settings = parts.recipe.pipeline
+    insights_P, counts = reflect_all(
+        parts.reflector,
+        program_lm(parts, seed_for(parts.recipe, m.step, 1)),
+        problems_P,
+        [[_harmless(e, parts.policy.markers) for e in group] for group in experiences_PG],
+        step=m.step,
+        policy_version=parts.policy.version,
+        max_insights=settings.max_insights,
+        insight_chars=settings.insight_chars,
+        prefix=parts.prefix,
+        record=m.asked.append,
+    )
+    parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
+    m.values["insights_written"] = sum(map(len, insights_P))
+    m.values |= {f"reflections_{name}": count for name, count in counts.items()}
+    return insights_P
+
+
+@stage
+def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
+    """Every K steps and at the end: problems with insights are clustered, each cluster's insights abstracted into behaviors."""
+    from pmd_agent.pipelines import generalise_all
+
+    settings = parts.recipe.pipeline
+    due = (m.step + 1) % settings.every == 0 or m.step + 1 == parts.steps
+    if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
+        return []
+    markers = parts.policy.markers
+    known = {
+        problem.id: [_harmless(i, markers) for i in insights]
+        for problem in parts.train
+        if (insights := parts.memory.insights(problem.id))
+    }
+    clusters = cluster_problems(
+        [(p.id, p.prompt) for p in parts.train if p.id in known],
+        parts.embedder,
+        size=settings.cluster_size,
+        seed=parts.recipe.seed,
+    )
+    clusters = with_old_ids(clusters, parts.memory.noted("clusters"))
+    parts.memory.note(m.step, clusters=clusters)
+    behaviors, counts = generalise_all(
+        parts.generaliser,
+        program_lm(parts, seed_for(parts.recipe, m.step, 2)),
+        [(name, [insight for problem in ids for insight in known[problem]]) for name, ids in clusters.items()],
+        step=m.step,
+        policy_version=parts.policy.version,
+        max_behaviors=settings.max_insights,
+        behavior_chars=settings.insight_chars,
+        prefix=parts.prefix,
+        supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
+        record=m.asked.append,
+    )
+    if counts["unparsed"]:  # what a cluster could not say again is not thereby false
+        said = {behavior.name for behavior in behaviors}
+        behaviors += [old for old in parts.memory.behaviors() if old.name not in said]
+    parts.memory.replace_behaviors(behaviors, m.step)
+    m.values["behaviors"] = len(behaviors)
+    m.values |= {f"generalisations_{name}": count for name, count in counts.items()}
+    return behaviors
+
+
+def program_lm(parts: Parts, seed: int) -> dspy.LM:
+    """What runs the programs: the policy, or the model that `pipeline.lm` names."""
+    settings = parts.recipe.pipeline
+    if settings.lm.model is None:
+        return parts.policy.lm(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed)
+    from pmd_agent.pipelines import outside_lm
+
+    return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
+
+
+def _harmless(entry: M, markers: frozenset[str]) -> M:
+    """The entry as a program may read it: no special token of the policy's, no hidden reasoning."""
+    if isinstance(entry, Experience):
+        text = neutralise(strip_thinking(entry.text), markers)
+        return replace(entry, text=text, feedback=neutralise(entry.feedback, markers))
+    return replace(entry, text=neutralise(entry.text, markers))
+
+
+def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:
+    """The insights that say much the same as the rule: cosine similarity of at least `threshold`."""
+    vectors = embedder.embed([rule, *(i.text for i in insights)])
+    similarity = vectors[1:] @ vectors[0]
+    return [i for i, s in zip(insights, similarity, strict=True) if s >= threshold]
