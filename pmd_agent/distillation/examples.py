@@ -46,6 +46,10 @@ def choose_examples(
 
     method=grpo reinforces all of them; distill.routing=srpo the correct ones (SRPO, arXiv 2604.02288): their advantage is
     within the whole group, and a failed one without a context is left out, as it is without routing.
+
+    With memory.lift.trial, a teacher that reads nothing teaches too. Otherwise what the student learns on problems whose
+    memories have passed spills over to those whose memories are on trial: it stops guessing there, and with it end the
+    correct rollouts on which they are tried.
     """
     chosen = Chosen()
     for rollouts_G, verdicts_G, context in zip(rollouts_PG, verdicts_PG, contexts_P, strict=True):
@@ -61,12 +65,13 @@ def choose_examples(
             if recipe.method == "grpo" or (recipe.distill.routing == "srpo" and correct):
                 chosen.reinforced += 1
                 chosen.examples.append(_example(rollout, (), correct, weight, advantage))
-            elif context.is_empty_for(rollout.id):
+            elif context.is_empty_for(rollout.id) and not recipe.memory.lift.trial:
                 chosen.without_context += 1
             elif (prompt := prompt_of(context, rollout)) is None:
                 chosen.too_long += 1
             else:
-                chosen.taught += 1
+                chosen.taught += not context.is_empty_for(rollout.id)
+                chosen.without_context += context.is_empty_for(rollout.id)
                 chosen.examples.append(_example(rollout, prompt, correct, weight, None))
     return chosen
 
