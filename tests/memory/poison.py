@@ -2,8 +2,9 @@
 
     python tests/memory/poison.py FOLDER --seeds 3 --steps 32     prints a line a run, and precision and recall
 
-Four runs a seed: the poisoned bank (`on`) and one without poison (`clean`), each memory on trial before it teaches; and
-both (`off`, `clean_off`) without any measuring. `leave_out` is the poisoned bank, measured by leaving memories out. The bank has a rule for each operator and a strategy for each operator of each training problem. Nothing new is reflected, so
+Four runs a seed: the poisoned bank (`on`), the same without what is false in it (`removed`), and one in which that is true
+instead (`clean`), each memory on trial before it teaches; and the poisoned bank without any measuring (`off`). `clean_off` is
+the clean one without; `leave_out` the poisoned bank, measured by leaving memories out. The bank has a rule for each operator and a strategy for each operator of each training problem. Nothing new is reflected, so
 that what is planted is what there is. A false rule names another rule of the world for its operator.
 """
 
@@ -38,8 +39,8 @@ class Silent(dspy.Module):  # type: ignore[misc]
         return dspy.Prediction(strategies=[], lessons=[], behaviors=[])
 
 
-def plant(path: Path, seed: int, share: float) -> set[str]:
-    """Write the bank of a world; the ids of what is false in it."""
+def plant(path: Path, seed: int, share: float, *, remove: bool = False) -> set[str]:
+    """Write the bank of a world, with or without what is false in it; the ids of the false."""
     world, rng, false = World.create(seed), random.Random(f"poison {seed}"), set[str]()
 
     def said(entry_id: str, operator: str, lie: bool) -> str:
@@ -65,6 +66,9 @@ def plant(path: Path, seed: int, share: float) -> set[str]:
         entry_id = f"0/{problem.id}/{op}"
         text = said(entry_id, op, lie)
         insights.setdefault(problem.id, []).append(Insight(entry_id, problem.id, "strategy", text, 0.5, (), 0, 0))
+    if remove:
+        behaviors = [b for b in behaviors if b.id not in false]
+        insights = {p: [i for i in of if i.id not in false] for p, of in insights.items()}
     with Memory.ephemeral(HashingEmbedder()) as memory:
         memory.replace_behaviors(behaviors, 0)
         memory.rewrite_insights_P(insights)
@@ -76,13 +80,13 @@ def run(folder: Path, arm: str, seed: int, steps: int) -> dict[str, Any]:
     """One run: what was quarantined, and the accuracy at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     bank = folder / f"bank-{arm}-{seed}.jsonl"
-    planted = plant(bank, seed, 0.0 if arm.startswith("clean") else FALSE)
+    planted = plant(bank, seed, 0.0 if arm.startswith("clean") else FALSE, remove=arm == "removed")
     leave_out = arm == "leave_out"
     overrides = {
         "name": f"{arm}-{seed}", "runs": folder / "runs", "seed": seed, "problems.seed": seed, "steps": steps,
         "problems.train": TRAIN, "problems.validation": 0, "problems.test": 50, "evaluate.every": 0, "evaluate.with_memory": "false", "checkpoint_every": 1000,
         "pipeline.every": 1000, "memory.bank": bank, "memory.tiers": "[insight,behavior]", "memory.siblings": "false",
-        "memory.lift.trial": 4 if arm in ("on", "clean") else 0, "memory.lift.leave_out": 0.5 if leave_out else 0.0,
+        "memory.lift.trial": 4 if arm in ("on", "clean", "removed") else 0, "memory.lift.leave_out": 0.5 if leave_out else 0.0,
     }  # fmt: skip
     recipe = load_recipe(RECIPE, [f"{key}={value}" for key, value in overrides.items()])
     console = Console(io.StringIO(), io.StringIO())
@@ -105,6 +109,7 @@ def run(folder: Path, arm: str, seed: int, steps: int) -> dict[str, Any]:
         "arm": arm, "seed": seed, "false": len(planted), "caught": len(caught), "right": len(caught & planted),
         "false_rules": len(rules), "right_rules": len(caught & rules), "caught_rules": sum(n.count("/") == 1 for n in caught),
         "waiting": len(waiting), "waiting_false": len(waiting & planted), "by_step": by_step,
+        "taught_false": sum(standings.state(name) == "live" for name in planted) if planted and arm != "removed" else 0,
         "free": summary["final"]["free"], "base": summary["base"]["free"],
     }  # fmt: skip
 
@@ -115,7 +120,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--first", type=int, default=0, help="number of the first world")
-    parser.add_argument("--arms", nargs="+", default=["on", "clean", "off", "clean_off"])
+    parser.add_argument("--arms", nargs="+", default=["on", "removed", "clean", "off"])
     given = parser.parse_args()
     rows = []
     for arm in given.arms:
