@@ -309,7 +309,9 @@ def test_a_memory_of_a_bank_teaches_once_it_has_helped_alone(memory: Memory) -> 
     # Two correct rollouts of one problem: nothing, the strategy and the lesson before each. The other problem has no memory.
     assert [len(tried) for tried in trainer.tried] == [6] * 4 and all(e.correct for e in trainer.tried[0])
     bare = [b"Add them." not in page and b"Never guess." not in page for page in taught[0] + taught[1] + taught[2]]
-    assert all(bare) and len(bare) == 18, "four correct rollouts have to have been seen, and the older count a little less"
+    assert all(bare) and len(bare) == 18, (
+        "four correct rollouts have to have been seen, and the older count a little less"
+    )
     read = [b"Add them." in page for page in taught[3]]
     assert read == [True] * 3 + [False] * 3 and not any(b"Never guess." in page for page in taught[3])
     assert memory.standings().ids("quarantined") == {"0/p/0/lesson"} and not memory.standings().ids("trial")
