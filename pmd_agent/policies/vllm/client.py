@@ -19,10 +19,6 @@ from pmd_agent.errors import PolicyError
 
 T = TypeVar("T")
 
-IDLE_SECONDS = 2.0
-"""After which a connection is not used again. The server closes one after 5 s, as httpx would: a batch that came just then
-lost its connections, and its requests waited for the server's health one after the other."""
-
 
 class Lost(Exception):
     """The server did not answer, or not as one that is well."""
@@ -117,11 +113,9 @@ class VllmClient:
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
-            limits = httpx.Limits(
-                max_connections=self._connections,
-                max_keepalive_connections=self._connections,
-                keepalive_expiry=IDLE_SECONDS,
-            )
+            # A connection for each request: batches that used the last one's again took up to four times as long (docs/log.md),
+            # and the server closes what is idle for 5 s, maybe just as it is used.
+            limits = httpx.Limits(max_connections=self._connections, max_keepalive_connections=0)
             timeout = httpx.Timeout(self._timeout, connect=10.0, pool=None)
             self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
         return self._http
