@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import MemoryStoreError
+from pmd_agent.run_files import to_json, write_atomically
 
 if TYPE_CHECKING:
     from pmd_agent.memory.embedders import Embedder
@@ -94,7 +95,7 @@ def claim_for_embedder(folder: Path, embedder: Embedder) -> None:
                 f"{folder} holds a Chroma store but no memory.json: it cannot be told whose vectors it holds.",
                 "Restore memory.json from a copy of the folder, or open an empty folder.",
             )
-        write_atomically(note, json.dumps({"schema": SCHEMA, "embedder": mine}, indent=2))
+        write_atomically(note, to_json({"schema": SCHEMA, "embedder": mine}, indent=2))
         return
     try:
         check_claim(str(folder), json.loads(note.read_text("utf-8")), embedder)
@@ -102,18 +103,3 @@ def claim_for_embedder(folder: Path, embedder: Embedder) -> None:
         raise MemoryStoreError(
             f"{note} is damaged: {error}.", "Restore it from a copy of the folder, or open an empty folder."
         ) from error
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """The file holds all of `content` or what it held before, whatever ends the process."""
-    draft = path.with_suffix(".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

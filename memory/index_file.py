@@ -14,8 +14,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pmd_agent.memory.folder import write_atomically
 from pmd_agent.memory.table import Row
+from pmd_agent.run_files import write_atomically
 
 if TYPE_CHECKING:
     from pmd_agent.memory.table import Table
@@ -49,7 +49,7 @@ class IndexFile:
         rows = {table.id: [(key, *_flat(row)) for key, row in table.rows.items()] for table in self.tables}
         # Without the file the next opening takes longer; that is no reason to fail here, on a full disk for instance.
         with suppress(OSError):
-            write_atomically(self._path, json.dumps({"format": FORMAT, "changes": count, "tables": rows}))
+            write_atomically(self._path, json.dumps({"format": FORMAT, "changes": count, "tables": rows}).encode())
 
 
 def changes(database: Path) -> int | None:
