@@ -60,16 +60,15 @@ class Teaching:
 
 def draw(
     context: TeacherContext,
-    probation: Sequence[Behavior | Insight],
+    probation: Sequence[tuple[Behavior | Insight, float]],
     *,
     leave_out: float,
     leave_out_tier: float,
-    readmit: float,
     seed: str,
 ) -> Draw:
     """Leaves whole tiers out with `leave_out_tier`, each remaining insight and behavior with `leave_out`.
 
-    Each of `probation`, which are quarantined, is read with probability `readmit`. Feedback always stays.
+    Each of `probation`, which are quarantined or on trial, is read with the probability beside it. Feedback always stays.
     """
     rng = random.Random(seed)
     shown: dict[str, float] = {}
@@ -92,7 +91,7 @@ def draw(
         if not holds[tier]:
             shown.pop(f"tier:{tier}", None)
             hidden.pop(f"tier:{tier}", None)
-    again = [e for e in probation if on["behavior" if isinstance(e, Behavior) else "insight"] and stays(e.id, readmit)]
+    again = [e for e, p in probation if on["behavior" if isinstance(e, Behavior) else "insight"] and stays(e.id, p)]
     behaviors = [b for b in context.behaviors if on["behavior"] and stays(b.id, 1 - leave_out)]
     insights = [i for i in context.strategies + context.lessons if on["insight"] and stays(i.id, 1 - leave_out)]
     insights += [i for i in again if isinstance(i, Insight)]

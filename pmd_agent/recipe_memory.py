@@ -61,6 +61,8 @@ class Lift(Section):
     trial: int = Field(0, ge=0)
     """Each memory is tried alone on so many correct rollouts of a problem a step, and a bank's teaches once that showed it to
     help. 0: no trials."""
+    untried: float = Field(0.0, ge=0, le=1)
+    """Probability with which a rollout's teacher reads a memory that is still on trial."""
     leave_out: float = Field(0.0, ge=0, le=0.5)
     """Probability with which a rollout's teacher reads without an insight or behavior. 0: nothing is measured."""
     leave_out_tier: float = Field(0.0, ge=0, le=0.5)

@@ -320,6 +320,33 @@ def test_a_memory_of_a_bank_teaches_once_it_has_helped_alone(memory: Memory) -> 
     assert trainer.examples and memory.standings().tried("0/p/0/lesson").n == pytest.approx(8, abs=0.3)
 
 
+def test_a_memory_on_trial_is_read_as_often_as_asked_and_no_more_once_it_harmed(memory: Memory) -> None:
+    entry = Insight("0/p/0/lesson", "p/0", "lesson", "Never guess.", 0.5, (), 0, 0)
+    memory.put("insight", [entry], [], step=-1)
+    memory.note(-1, states={entry.id: ["trial", "bank"]})
+    trainer = Trier([])
+    parts = make(
+        memory,
+        ["4", "9", "4", "5", "9", "5"],
+        trainer,
+        memory={"siblings": False, "tiers": ["insight"]},
+        rollout={"samples": 3},
+    )
+    kept = parts.recipe.memory
+    lift = kept.lift.model_copy(update={"trial": 2, "untried": 1.0})
+    parts.recipe = parts.recipe.model_copy(update={"memory": kept.model_copy(update={"lift": lift})})
+    read = []
+    for number in range(4):
+        m = Metrics(number)
+        rollouts = attempt(parts, m, PROBLEMS)
+        verdicts = verify(parts, m, PROBLEMS, rollouts)
+        weigh(parts, m, rollouts, verdicts, distil(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, [[], []])))
+        read.append([b"Never guess." in bytes(e.teacher_prompt_ids) for e in trainer.examples])
+    # From the first step on; not any more once four correct rollouts spoke against it.
+    assert read[:3] == [[True] * 3 + [False] * 3] * 3 and read[3] == [False] * 6
+    assert memory.standings().ids("quarantined") == {entry.id}
+
+
 def test_distillation_ends_when_the_teacher_gains_nothing(memory: Memory) -> None:
     trainer = Recorder([])
     parts = make(memory, ["4", "9", "5", "9"], trainer, distill={"gain_patience": 2})

@@ -15,7 +15,7 @@ from pmd_agent.memory import Recalled
 from pmd_agent.stages.parts import Metrics, Parts, due, seed_for, stage
 from pmd_agent.stages.reading import read_within
 from pmd_agent.trials import planned
-from pmd_agent.types import Behavior, Insight, Rollout, TeacherContext, Verdict
+from pmd_agent.types import Rollout, TeacherContext, Verdict
 
 if TYPE_CHECKING:
     from pmd_agent.distillation.trainer import Trainer
@@ -36,7 +36,7 @@ def distil(
     """
     teaching = Teaching()
     contexts_P = [each.context for each in recalled_P]
-    quarantined = {each.context.problem.id: each.quarantined for each in recalled_P}
+    recalled = {each.context.problem.id: each for each in recalled_P}
 
     def prompt_within(context: TeacherContext, rollout: Rollout) -> tuple[Reading, list[int] | None]:
         room = parts.context - len(rollout.completion_ids)
@@ -45,7 +45,7 @@ def distil(
         return reading, prompt if len(prompt) <= room else None
 
     def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
-        drawn = drawn_for(parts, m.step, context, quarantined[rollout.problem_id], rollout)
+        drawn = drawn_for(parts, m.step, context, recalled[rollout.problem_id], rollout)
         reading, prompt = prompt_within(drawn.context, rollout)
         teaching.draws[rollout.id], teaching.read[rollout.id] = drawn, reading.read
         return prompt
@@ -78,19 +78,17 @@ def distil(
     return teaching
 
 
-def drawn_for(
-    parts: Parts, step: int, context: TeacherContext, quarantined: Sequence[Behavior | Insight], rollout: Rollout
-) -> Draw:
-    """What is left of a context for one rollout's teacher; all of it where nothing is measured."""
+def drawn_for(parts: Parts, step: int, context: TeacherContext, recalled: Recalled, rollout: Rollout) -> Draw:
+    """What one rollout's teacher reads: all of the context where nothing is left to chance."""
     settings = parts.recipe.memory.lift
-    if not (settings.leave_out or settings.leave_out_tier):
+    if not (settings.leave_out or settings.leave_out_tier or settings.untried):
         return Draw(context)
+    readmit = 0.0 if settings.trial else settings.readmit  # what is tried alone need not be read to return
     return draw(
         context,
-        quarantined,
+        [(e, readmit) for e in recalled.quarantined] + [(e, settings.untried) for e in recalled.on_trial],
         leave_out=settings.leave_out,
         leave_out_tier=settings.leave_out_tier,
-        readmit=0.0 if settings.trial else settings.readmit,  # what is tried alone need not be read
         seed=f"{seed_for(parts.recipe, step, 5)} {rollout.id}",
     )
 

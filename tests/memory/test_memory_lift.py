@@ -121,16 +121,17 @@ def context(make: SimpleNamespace) -> TeacherContext:
 
 
 def test_memories_are_left_out_as_often_as_asked_and_the_same_each_time(make: SimpleNamespace) -> None:
-    whole, quarantined = context(make), [make.behavior("1/bad"), make.insight("1/p/lesson-9")]
-    options = {"leave_out": 0.25, "leave_out_tier": 0.1, "readmit": 0.2}
-    draws = [draw(whole, quarantined, seed=str(i), **options) for i in range(2_000)]
-    assert draws[:9] == [draw(whole, quarantined, seed=str(i), **options) for i in range(9)]
+    whole, probation = context(make), [(make.behavior("1/bad"), 0.2), (make.insight("1/p/lesson-9"), 0.6)]
+    options = {"leave_out": 0.25, "leave_out_tier": 0.1}
+    draws = [draw(whole, probation, seed=str(i), **options) for i in range(2_000)]
+    assert draws[:9] == [draw(whole, probation, seed=str(i), **options) for i in range(9)]
 
     def share(name: str) -> float:
         return sum(name in d.shown for d in draws) / sum(name in d.shown or name in d.hidden for d in draws)
 
     assert share("1/b0") == pytest.approx(0.75, abs=0.04) and share("1/p/lesson-0") == pytest.approx(0.75, abs=0.04)
     assert share("tier:behavior") == pytest.approx(0.9, abs=0.03) and share("1/bad") == pytest.approx(0.2, abs=0.04)
+    assert share("1/p/lesson-9") == pytest.approx(0.6, abs=0.04)
     for each in draws:
         found = each.context
         names = {e.id for e in (*found.behaviors, *found.strategies, *found.lessons)}
@@ -138,14 +139,14 @@ def test_memories_are_left_out_as_often_as_asked_and_the_same_each_time(make: Si
         assert "tier:behavior" in each.shown or not found.behaviors
         assert bool(found.demonstrations) == ("tier:experience" in each.shown)
         assert found.feedback == whole.feedback and found.problem == whole.problem
-    assert draw(whole, quarantined, leave_out=0, leave_out_tier=0, readmit=0, seed="").context == whole
+    assert draw(whole, [(e, 0.0) for e, _ in probation], leave_out=0, leave_out_tier=0, seed="").context == whole
 
 
 def test_what_the_budget_dropped_says_nothing(make: SimpleNamespace) -> None:
     rollouts = [Rollout(f"3/p/{i}", "p", (), (), (), (), "", "stop", 0) for i in range(2)]
     teaching = Teaching()
     for rollout, gain in zip(rollouts, (1.0, 0.0), strict=True):
-        teaching.draws[rollout.id] = draw(context(make), [], leave_out=0.5, leave_out_tier=0, readmit=0, seed="7")
+        teaching.draws[rollout.id] = draw(context(make), [], leave_out=0.5, leave_out_tier=0, seed="7")
         teaching.gains[rollout.id] = gain
         teaching.read[rollout.id] = ("1/b0",)
     found = teaching.observed([rollouts], [[Verdict(1.0, True), Verdict(1.0, True)]])
