@@ -171,7 +171,7 @@ def _prepare(
 
     train, validation = fits(problems.train, "training"), fits(problems.validation, "validation")
     test = first_of_each_kind(fits(problems.test, "test"), recipe.evaluate.max_problems)
-    curriculum = Curriculum(train, recipe.rollout.problems, recipe.seed)
+    curriculum = Curriculum(train, recipe.rollout.problems, recipe.seed, shuffle=recipe.rollout.shuffle)
     console.info(f"{len(train)} training, {len(validation)} validation and {len(test)} test problems")
 
     steps = recipe.steps or recipe.epochs * curriculum.steps_per_epoch

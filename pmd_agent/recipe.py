@@ -24,7 +24,7 @@ from pmd_agent.errors import RecipeError
 from pmd_agent.recipe_keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe_learning import Distill
 from pmd_agent.recipe_memory import MemorySection
-from pmd_agent.recipe_problems import Problems, SciKnowEvalProblems
+from pmd_agent.recipe_problems import Problems, SciKnowEvalProblems, WorldProblems
 from pmd_agent.recipe_section import Section
 from pmd_agent.recipe_yaml import read_value, read_yaml, write_yaml
 
@@ -107,6 +107,8 @@ class Rollout(Section):
     """Problems in a step's batch."""
     samples: int = Field(8, ge=1)
     """Rollouts of each (the group)."""
+    shuffle: bool = True
+    """Every epoch a new order of the problems. False: always the source's, such as easy ones first."""
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(8192, ge=1)
@@ -138,7 +140,8 @@ class Pipeline(Section):
     """The DSPy programs by which the policy writes its memory."""
 
     lm: ProgramLM = ProgramLM()
-
+    weights: Literal["current", "initial"] = "current"
+    """Of the policy when it runs the programs. initial: those before the first step, which training cannot make forget them."""
     reflector: ModulePath | list[ModulePath] = "pmd_agent.pipelines:Reflector"
     """package.module:Class, or a list of them that work one after the other (each may refine what came before)."""
     generaliser: ModulePath = "pmd_agent.pipelines:Generaliser"
@@ -222,6 +225,12 @@ class Recipe(Section):
         if self.memory.bank is not None and (not self.memory.tiers or not self.memory.persist):
             raise ValueError(
                 "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
+            )
+        if isinstance(self.problems, WorldProblems) and self.problems.drift and self.rollout.shuffle:
+            raise ValueError("problems.drift begins with the second half of the problems: set rollout.shuffle=false")
+        if self.pipeline.lm.model is not None and self.pipeline.weights == "initial":
+            raise ValueError(
+                "pipeline.weights is of the policy, and pipeline.lm names another model: leave out one of the two"
             )
         lift = self.memory.lift
         if lift.trial and lift.leave_out:

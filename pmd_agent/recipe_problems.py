@@ -32,6 +32,9 @@ class WorldProblems(Section):
     domains: int = Field(4, ge=1, le=8)
     unseen_pairs: float = Field(0.0, ge=0, lt=1)
     """Share of the pairs of operators that training never shows; then tests have a kind of their own for those (2op-new)."""
+    drift: float = Field(0.0, ge=0, le=1)
+    """Share of the operators that mean another rule from the second half of the training problems on, and in the tests. Wants
+    rollout.shuffle=false."""
     train: int = Field(64, ge=1)
     """Training problems, all with two operators."""
     test: int = Field(100, ge=1)

@@ -34,6 +34,16 @@ def test_what_is_left_over_comes_up_in_another_epoch() -> None:
     assert set().union(*epochs) == set(ids(problems(10)))
 
 
+def test_without_shuffle_problems_come_in_their_order_round_and_round() -> None:
+    curriculum = Curriculum(problems(10), 4, seed=3, shuffle=False)
+    assert [ids(curriculum.batch(step)) for step in (0, 1, 2, 5)] == [
+        ["0", "1", "2", "3"],
+        ["4", "5", "6", "7"],
+        ["8", "9", "0", "1"],
+        ["0", "1", "2", "3"],
+    ]
+
+
 def test_a_batch_has_distinct_problems_and_its_full_size() -> None:
     curriculum = Curriculum(problems(10), 3, seed=1)
     for step in range(30):

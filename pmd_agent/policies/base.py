@@ -38,8 +38,8 @@ class Policy(Protocol):
         """n completions of each prompt, in the order of the prompts. Raises PolicyError."""
         ...
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
-        """A DSPy language model bound to these very weights, its cache off."""
+    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
+        """A DSPy language model bound to these very weights, or to those before the first step; its cache off."""
         ...
 
     def attach(self, folder: Path) -> None:

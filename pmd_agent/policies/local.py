@@ -72,16 +72,16 @@ class LocalPolicy:
         flat = self._answer(jobs)
         return [flat[p * n : (p + 1) * n] for p in range(len(prompts_P))]
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
+    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
         import dspy
 
         engine = BatchingEngine(
-            self._answer,
+            self._answer_initially if initial else self._answer,
             model_name=self.name,
             sampling=Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed),
         )
         return dspy.LM(
-            f"local/{self.name}@{self.version}",
+            f"local/{self.name}@{0 if initial else self.version}",
             engine=engine,
             cache=False,
             temperature=temperature,
@@ -102,6 +102,13 @@ class LocalPolicy:
 
     def close(self) -> None:
         self.model = None
+
+    def _answer_initially(self, jobs: Sequence[tuple[Messages, Sampling]]) -> list[Completion]:
+        """As before the first step: with adapters off."""
+        from peft import PeftModel
+
+        with self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext():
+            return self._answer(jobs)
 
     def _answer(self, jobs: Sequence[tuple[Messages, Sampling]]) -> list[Completion]:
         encoded: dict[str, tuple[int, ...]] = {}

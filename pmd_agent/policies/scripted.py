@@ -40,7 +40,7 @@ class ScriptedPolicy:
             for prompt in prompts_P
         ]
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
+    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
         import dspy
 
         from pmd_agent.policies.batching import BatchingEngine

@@ -21,7 +21,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.split import Split
@@ -113,6 +113,13 @@ class World:
             {name: tuple(chosen[i::domains]) for i, name in enumerate(names)},
         )
 
+    def drifted(self, share: float) -> World:
+        """The same operators and domains, but so large a share of the operators mean another rule."""
+        rng = random.Random(f"world/{self.seed}/drift")
+        changed = rng.sample(list(self.meaning), round(share * len(self.meaning)))
+        others = {op: rng.choice([rule for rule in RULES if rule != self.meaning[op]]) for op in changed}
+        return replace(self, meaning=self.meaning | others)
+
     def new_pairs(self, fraction: float) -> frozenset[tuple[str, ...]]:
         """Of every domain so large a share of its ordered pairs of operators, at least one where the share is above 0."""
         rng = random.Random(f"world/{self.seed}/pairs")
@@ -163,12 +170,17 @@ class World:
         return tuple(found.values())
 
     def split(
-        self, *, train: int, validation: int, test: int, unseen_pairs: float = 0.0
+        self, *, train: int, validation: int, test: int, unseen_pairs: float = 0.0, drift: float = 0.0
     ) -> tuple[tuple[Problem, ...], tuple[Problem, ...], tuple[Problem, ...]]:
         """(train, validation, test): two-operator problems to train on; of the others so many of each kind.
 
         Kinds: one operator, two operators, and with `unseen_pairs` two operators that training never shows as a pair.
+        With `drift`, the first half of the training problems is of this world, and all else of the drifted one.
         """
+        if drift:
+            options = {"train": train, "validation": validation, "test": test, "unseen_pairs": unseen_pairs}
+            before, after = self.split(**options)[0], self.drifted(drift).split(**options)  # type: ignore[arg-type]
+            return before[: train // 2] + after[0][train // 2 :], after[1], after[2]
         new_pairs = self.new_pairs(unseen_pairs) if unseen_pairs else frozenset()
         kinds = [(1, False), (2, False), *([(2, True)] if new_pairs else [])]
         parts: list[tuple[Problem, ...]] = [self.problems(train, operators=2, part="train", new_pairs=new_pairs)]
@@ -187,9 +199,19 @@ class World:
 
 
 def load(
-    *, seed: int, operators: int, domains: int, unseen_pairs: float, train: int, validation: int, test: int
+    *,
+    seed: int,
+    operators: int,
+    domains: int,
+    unseen_pairs: float,
+    drift: float,
+    train: int,
+    validation: int,
+    test: int,
 ) -> Split:
     """The problems of the world of this seed (see `World.split`). Raises ProblemError."""
     world = World.create(seed, operators=operators, domains=domains)
-    trained, validated, tested = world.split(train=train, validation=validation, test=test, unseen_pairs=unseen_pairs)
+    trained, validated, tested = world.split(
+        train=train, validation=validation, test=test, unseen_pairs=unseen_pairs, drift=drift
+    )
     return Split(trained, tested, validation=validated)

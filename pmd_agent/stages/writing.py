@@ -91,10 +91,15 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
 
 
 def program_lm(parts: Parts, seed: int) -> dspy.LM:
-    """What runs the programs: the policy, or the model that `pipeline.lm` names."""
+    """What runs the programs: the policy, as it is or as it was, or the model that `pipeline.lm` names."""
     settings = parts.recipe.pipeline
     if settings.lm.model is None:
-        return parts.policy.lm(temperature=settings.temperature, max_tokens=settings.max_tokens, seed=seed)
+        return parts.policy.lm(
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            seed=seed,
+            initial=settings.weights == "initial",
+        )
     from pmd_agent.pipelines import outside_lm
 
     return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)

@@ -174,6 +174,19 @@ def test_programs_are_answered_by_these_very_weights(policy: LocalPolicy) -> Non
     assert lm(text, max_tokens=2) == [policy.tokenizer.decode(completion.completion_ids[:2])]
 
 
+def test_programs_may_be_answered_as_before_the_first_step(
+    load_student: Callable[..., Any], load_tiny: Callable[[], Any], tokenizer: Any
+) -> None:
+    text, options = ASK[0][0]["content"], {"temperature": 0.0, "max_tokens": 12, "seed": 0}
+    base = LocalPolicy(load_tiny(), tokenizer, name="tiny").lm(**options)(text)
+    policy = LocalPolicy(load_student(), tokenizer, name="tiny")
+    policy.load(None, 7)
+    then, now = policy.lm(**options, initial=True), policy.lm(**options)
+    assert (then.model, now.model) == ("local/tiny@0", "local/tiny@7")
+    assert then(text) == base != now(text)
+    assert now(text) != base, "the adapter is back"
+
+
 def test_many_calls_draw_the_same_whatever_their_order(policy: LocalPolicy) -> None:
     asked = [f"compute {i} zog {i}" for i in range(12)]
 

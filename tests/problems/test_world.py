@@ -149,6 +149,22 @@ def test_unseen_pairs_are_in_no_training_problem_and_in_every_new_one() -> None:
     assert len({p.prompt for p in (*train, *validation, *test)}) == 256 + 24 + 120
 
 
+def test_a_drift_changes_so_many_meanings_from_the_second_half_on() -> None:
+    world = World.create(5)
+    drifted = world.drifted(0.5)
+    changed = {op for op, rule in world.meaning.items() if drifted.meaning[op] != rule}
+    assert len(changed) == 8 and drifted.domains == world.domains and drifted == world.drifted(0.5)
+    before = world.split(train=64, validation=8, test=40, unseen_pairs=0.25)
+    after = world.split(train=64, validation=8, test=40, unseen_pairs=0.25, drift=0.5)
+    for old, new in zip(before, after, strict=True):
+        assert [(p.id, p.prompt) for p in old] == [(p.id, p.prompt) for p in new]
+    assert after[0][:32] == before[0][:32]
+    late = [*zip(before[0][32:], after[0][32:], strict=True), *zip(before[2], after[2], strict=True)]
+    for old, new in late:
+        assert old.answer == new.answer or changed & set(new.data["operators"])
+    assert sum(old.answer != new.answer for old, new in late) > len(late) / 3
+
+
 def test_without_unseen_pairs_the_world_is_as_it_was() -> None:
     problems = World.create(0).problems(3, operators=2, part="train")
     assert [p.id for p in problems] == [f"world/0/train/2op/000{i}" for i in range(3)]

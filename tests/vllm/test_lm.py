@@ -95,6 +95,14 @@ def test_a_model_of_an_older_version_is_refused(policy: VllmPolicy, tmp_path: Pa
         ask(lm)
 
 
+def test_a_model_without_the_adapter_outlives_it(policy: VllmPolicy, fake: Any, tmp_path: Path) -> None:
+    lm = policy.lm(temperature=0.0, max_tokens=50, seed=3, initial=True)
+    assert lm.model == f"hosted_vllm/{policy.base_name}" != f"hosted_vllm/{policy.model_name}"
+    policy.load(tmp_path, 3)
+    assert ask(lm).lessons == ["Choose max."]
+    assert [body["model"] for body in chats(fake)] == [policy.base_name]
+
+
 def test_answers_are_cut_to_the_room_that_is_left(policy: VllmPolicy, fake: Any) -> None:
     policy.context = len(policy.encode([{"role": "user", "content": "x" * 90_000}])) + 4000
     ask(policy.lm(temperature=0.0, max_tokens=10_000, seed=3), "x" * 90_000)

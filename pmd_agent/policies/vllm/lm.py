@@ -38,8 +38,11 @@ class VllmEngine:
     supports_response_schema = True
     supported_params = frozenset({"temperature", "max_tokens", "top_p", "seed", "stop", "response_format"})
 
-    def __init__(self, policy: VllmPolicy, *, seed: int, max_tokens: int, temperature: float) -> None:
-        self._policy, self._name = policy, policy.model_name
+    def __init__(
+        self, policy: VllmPolicy, *, seed: int, max_tokens: int, temperature: float, initial: bool = False
+    ) -> None:
+        self._policy, self._initial = policy, initial
+        self.name = self._served()
         self._seed, self._max_tokens, self._temperature = seed, max_tokens, temperature
 
     def complete(self, request: Request) -> Response:
@@ -47,9 +50,9 @@ class VllmEngine:
         wire = self._completed(request)
         seen = self._policy.ready()
         for tries in range(TRIES):
-            if self._policy.model_name != self._name:
+            if self._served() != self.name:
                 raise PolicyError(
-                    f"A program asks {self._name}, and the policy has moved on to {self._policy.model_name}.",
+                    f"A program asks {self.name}, and the policy has moved on to {self._served()}.",
                     "Take a new policy.lm() after every load.",
                 )
             server = self._policy.server
@@ -72,6 +75,9 @@ class VllmEngine:
         raise PolicyError(
             f"The vLLM server does not answer a program's call after {TRIES} tries: {lost}", "Its log says why."
         )
+
+    def _served(self) -> str:
+        return self._policy.base_name if self._initial else self._policy.model_name
 
     def _completed(self, request: Request) -> Request:
         """Everything said that a server may have a default for, and no more tokens asked than there is room for.
@@ -119,11 +125,11 @@ class AsyncVllmEngine:
         return await asyncio.to_thread(self._engine.complete, request)
 
 
-def program_lm(policy: VllmPolicy, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
-    """`hosted_vllm/<adapter name>`, cache off, bound to what the policy serves now."""
-    engine = VllmEngine(policy, seed=seed, max_tokens=max_tokens, temperature=temperature)
+def program_lm(policy: VllmPolicy, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
+    """`hosted_vllm/<name>`, cache off, bound to the adapter that the policy serves now, or (`initial`) to the model without one."""
+    engine = VllmEngine(policy, seed=seed, max_tokens=max_tokens, temperature=temperature, initial=initial)
     return dspy.LM(
-        f"hosted_vllm/{policy.model_name}",
+        f"hosted_vllm/{engine.name}",
         engine=engine,
         async_engine=AsyncVllmEngine(engine),
         cache=False,

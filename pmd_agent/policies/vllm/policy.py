@@ -100,12 +100,12 @@ class VllmPolicy:
         self.server.worked()
         return [self._completions(ids, n, a) for ids, a in zip(prompts, answers, strict=True)]
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int) -> dspy.LM:
-        """A DSPy language model on the same server and adapter, through litellm, answers held to their JSON schema."""
+    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
+        """A DSPy language model on the same server and adapter (`initial`: none), answers held to their JSON schema."""
         from pmd_agent.policies.vllm.lm import program_lm
 
         self.ready()
-        return program_lm(self, temperature=temperature, max_tokens=max_tokens, seed=seed)
+        return program_lm(self, temperature=temperature, max_tokens=max_tokens, seed=seed, initial=initial)
 
     def attach(self, folder: Path) -> None:
         """The server's log is written to this folder, as vllm.log."""
@@ -180,6 +180,11 @@ class VllmPolicy:
     def model_name(self) -> str:
         """The name by which the server knows what answers now."""
         return self._served.name or self._base_name
+
+    @property
+    def base_name(self) -> str:
+        """The name by which the server knows the model without an adapter."""
+        return self._base_name
 
     def ready(self) -> int:
         """Returns the server's `starts` when it is up, awake, and serves what was loaded last. Raises PolicyError."""
