@@ -7,7 +7,7 @@ behavior     what is quarantined or retired, then what fewest problems support, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +29,19 @@ class Limits:
 
 
 def evicted(
-    tier: Tier, entries: Sequence[Entry], limits: Limits, standings: Standings, *, step: int, policy_version: int
+    tier: Tier,
+    entries: Sequence[Entry],
+    limits: Limits,
+    standings: Standings,
+    *,
+    step: int,
+    policy_version: int,
+    imported: Collection[str] = (),
 ) -> list[Entry]:
-    """Of the live `entries` of a tier (newest first) those that leave."""
-    leaving = [e for e in entries if _too_old(e, limits, step, policy_version)]
-    staying = [e for e in entries if not _too_old(e, limits, step, policy_version)]
+    """Of the live `entries` of a tier (newest first) those that leave. What was `imported` is as old as the run."""
+    old = {e.id for e in entries if _too_old(e, limits, step, policy_version, e.id in imported)}
+    leaving = [e for e in entries if e.id in old]
+    staying = [e for e in entries if e.id not in old]
     budget = limits.budgets.get(tier)
     surplus = len(staying) - budget if budget is not None else 0
     if surplus <= 0:
@@ -52,9 +60,11 @@ def evicted(
     return [*leaving, *sorted(staying, key=rank)[:surplus]]
 
 
-def _too_old(entry: Entry, limits: Limits, step: int, policy_version: int) -> bool:
-    return (limits.max_steps is not None and step - entry.step > limits.max_steps) or (
-        limits.max_versions is not None and policy_version - entry.policy_version > limits.max_versions
+def _too_old(entry: Entry, limits: Limits, step: int, policy_version: int, imported: bool) -> bool:
+    # A bank counts steps and versions of the run that it came from.
+    written, version = (-1, 0) if imported else (entry.step, entry.policy_version)
+    return (limits.max_steps is not None and step - written > limits.max_steps) or (
+        limits.max_versions is not None and policy_version - version > limits.max_versions
     )
 
 

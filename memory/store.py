@@ -158,8 +158,17 @@ class Memory(Reads):
         """Archive what is too old or beyond its tier's budget (eviction.py says who goes first); how many of each tier."""
         gone: dict[str, int] = {}
         for tier in TIERS:
-            entries = self.list(tier)
-            leaving = evicted(tier, entries, limits, self.standings(), step=step, policy_version=policy_version)
+            rows = self._tables.live[tier].rows
+            entries = self._that_may_leave(tier, step, limits)
+            leaving = evicted(
+                tier,
+                entries,
+                limits,
+                self.standings(),
+                step=step,
+                policy_version=policy_version,
+                imported={e.id for e in entries if rows[key_of(tier, e.id)].step < 0},
+            )
             if leaving:
                 self._tables.turn_over(tier, [], _keys(leaving), (), step=step)
                 gone[tier] = len(leaving)
@@ -188,6 +197,15 @@ class Memory(Reads):
         self._tables.rollback(next_step)
 
     # ---- behind them
+
+    def _that_may_leave(self, tier: Tier, step: int, limits: Limits) -> Sequence[Entry]:
+        """The live entries of a tier, newest first; where only steps count, just those old enough: of many few are read."""
+        if limits.max_steps is None or limits.max_versions is not None or limits.budgets.get(tier) is not None:
+            return self.list(tier)
+        table = self._tables.live[tier]
+        keys = table.newest_first(key for key, row in table.rows.items() if step - row.step > limits.max_steps)
+        found = self._tables.entries(keys)
+        return [found[key] for key in keys]
 
     def _of_own_step(self, entries: Sequence[E]) -> list[E]:
         """Each id once. MemoryStoreError for one that another step wrote: rollback could not bring that one back."""

@@ -76,17 +76,18 @@ def plant(path: Path, seed: int, share: float, *, remove: bool = False) -> set[s
     return false
 
 
-def run(folder: Path, arm: str, seed: int, steps: int) -> dict[str, Any]:
+def run(folder: Path, arm: str, seed: int, steps: int, untried: float = 0.0) -> dict[str, Any]:
     """One run: what was quarantined, and the accuracy at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     bank = folder / f"bank-{arm}-{seed}.jsonl"
     planted = plant(bank, seed, 0.0 if arm.startswith("clean") else FALSE, remove=arm == "removed")
-    leave_out = arm == "leave_out"
+    leave_out, trial = arm == "leave_out", arm in ("on", "clean", "removed")
     overrides = {
         "name": f"{arm}-{seed}", "runs": folder / "runs", "seed": seed, "problems.seed": seed, "steps": steps,
         "problems.train": TRAIN, "problems.validation": 0, "problems.test": 50, "evaluate.every": 0, "evaluate.with_memory": "false", "checkpoint_every": 1000,
         "pipeline.every": 1000, "memory.bank": bank, "memory.tiers": "[insight,behavior]", "memory.siblings": "false",
-        "memory.lift.trial": 4 if arm in ("on", "clean", "removed") else 0, "memory.lift.leave_out": 0.5 if leave_out else 0.0,
+        "memory.lift.trial": 4 if trial else 0, "memory.lift.leave_out": 0.5 if leave_out else 0.0,
+        "memory.lift.untried": untried if trial else 0.0,
     }  # fmt: skip
     recipe = load_recipe(RECIPE, [f"{key}={value}" for key, value in overrides.items()])
     console = Console(io.StringIO(), io.StringIO())
@@ -121,11 +122,12 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--first", type=int, default=0, help="number of the first world")
     parser.add_argument("--arms", nargs="+", default=["on", "removed", "clean", "off"])
+    parser.add_argument("--untried", type=float, default=0.0, help="how often teachers read what is on trial")
     given = parser.parse_args()
     rows = []
     for arm in given.arms:
         for number in range(given.first, given.first + given.seeds):
-            rows.append(run(given.folder, arm, number, given.steps))
+            rows.append(run(given.folder, arm, number, given.steps, given.untried))
             print(json.dumps(rows[-1]), flush=True)
     for arm in ("on", "leave_out"):
         if here := [row for row in rows if row["arm"] == arm]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
+
 from pmd_agent.memory import Limits, Memory
 
 
@@ -47,6 +49,17 @@ def test_insights_and_behaviors_leave_by_state_then_support(memory: Memory, make
     assert gone == {"insight": 2, "behavior": 2}
     assert live(memory, "insight") == ["1/a/strategy-0", "1/b/strategy-0"]
     assert live(memory, "behavior") == ["1/behavior_5"]
+
+
+@pytest.mark.parametrize("limits", [Limits(max_steps=7), Limits(max_versions=7), Limits({"behavior": 9}, max_steps=7)])
+def test_what_a_bank_brought_is_as_old_as_the_run(memory: Memory, make: SimpleNamespace, limits: Limits) -> None:
+    old, new = make.insight("0/p/lesson-0", step=50, policy_version=50), make.insight("2/p/lesson-1", policy_version=2)
+    memory.put("insight", [old], [], step=-1)
+    memory.put("behavior", [make.behavior("0/behavior_a", step=50, policy_version=50)], [], step=-1)
+    memory.rewrite_insights("p", [new])
+    assert memory.tidy(6, 6, limits) == {}
+    assert memory.tidy(8, 8, limits) == {"insight": 1, "behavior": 1}
+    assert live(memory, "insight") == ["2/p/lesson-1"] and live(memory, "behavior") == []
 
 
 def test_age_counts_from_when_a_memory_was_said_last(memory: Memory, make: SimpleNamespace) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,14 @@ def test_mistakes_are_named_before_a_folder_is_made(tmp_path: Path, memory: dict
     with pytest.raises(PMDError, match=says):
         run(tmp_path, "bad", memory)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_bank_helps_a_model_that_did_not_make_it(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("banks_between_models.py")
+    done = subprocess.run(
+        [sys.executable, script, tmp_path, "--seeds", "1"], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout.splitlines()[0])
+    assert found["with_bank"] > found["plain"] + 0.2
