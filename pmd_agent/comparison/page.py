@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from pmd_agent.comparison.plots import learning_curves
+from pmd_agent.comparison.plots import RANGES, learning_curves
 from pmd_agent.comparison.report import Cell, Report, Table
 from pmd_agent.run_files import write_atomically
 
@@ -65,7 +65,7 @@ def html(report: Report, title: str, command: str) -> str:
         if svg
     ]
     return environment.get_template("page.html.jinja").render(
-        title=title, command=command, report=report, plots=plots, shown=shown, is_number=_is_number
+        title=title, command=command, report=report, plots=plots, shown=shown, is_number=_is_number, ranges=RANGES
     )
 
 

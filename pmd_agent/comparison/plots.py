@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from pmd_agent.comparison.arms import Arm
 from pmd_agent.comparison.curves import Axis, mean_curve
 
+RANGES = 6
+"""Arms up to which the range of each one's runs is shaded; more shades hide each other."""
 LABELS: dict[Axis, str] = {"rollouts": "rollouts", "seconds": "seconds of training"}
 
 
 def learning_curves(arms: Sequence[Arm], axis: Axis, *, with_memory: bool = False) -> str | None:
-    """Validation accuracy of each arm, the mean over its runs and their range, as an `<svg>`; None where no run has two points."""
-    curves = [(arm.name, mean_curve(arm.runs, axis, with_memory=with_memory)) for arm in arms]
-    curves = [(name, points) for name, points in curves if len(points) > 1]
-    if not curves:
+    """Validation accuracy of each arm, the mean over its runs, as an `<svg>`; None where no run has two points.
+
+    Of few arms (`RANGES`) with the range of their runs. An arm has the same colour and dashes in every drawing of these arms.
+    """
+    curves = [mean_curve(arm.runs, axis, with_memory=with_memory) for arm in arms]
+    if all(len(points) < 2 for points in curves):
         return None
     import matplotlib
 
@@ -25,14 +29,16 @@ def learning_curves(arms: Sequence[Arm], axis: Axis, *, with_memory: bool = Fals
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pmd", "font.family": "sans-serif"}):
         figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         axes = figure.subplots()
-        colours = matplotlib.colormaps["tab20" if len(curves) > 10 else "tab10"]
-        for i, (name, points) in enumerate(curves):
+        colours = matplotlib.colormaps["tab10"]
+        for i, (arm, points) in enumerate(zip(arms, curves, strict=True)):
+            if len(points) < 2:
+                continue
             where, mean, least, greatest = (list(column) for column in zip(*points, strict=True))
-            style = ("-", "--", ":", "-.")[i // 5 % 4]
-            axes.plot(where, [100 * v for v in mean], style, color=colours(i), label=name, linewidth=1.8)
-            axes.fill_between(
-                where, [100 * v for v in least], [100 * v for v in greatest], color=colours(i), alpha=0.08
-            )
+            style = ("-", "--", ":", "-.")[i // 10 % 4]
+            axes.plot(where, [100 * v for v in mean], style, color=colours(i % 10), label=arm.name, linewidth=1.8)
+            if len(arms) <= RANGES:
+                low, high = [100 * v for v in least], [100 * v for v in greatest]
+                axes.fill_between(where, low, high, color=colours(i % 10), alpha=0.08)
         axes.set_xlabel(LABELS[axis])
         axes.set_ylabel("validation accuracy, " + ("with memory" if with_memory else "memory-free") + " (%)")
         axes.set_ylim(0, 100)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from pmd_agent.cli import app
 from pmd_agent.comparison import compare, group_by_arm, read_runs, write_report
 from pmd_agent.comparison.curves import at, mean_curve, reached
+from pmd_agent.comparison.plots import learning_curves
 from pmd_agent.errors import RunError
 
 
@@ -105,6 +106,19 @@ def test_reports_are_whole_and_self_contained(make_run, tmp_path: Path) -> None:
     drawn = ElementTree.fromstring(svg)
     assert {"pmd", "sdpo"} <= {text.strip() for text in drawn.itertext()}
     assert write_report(report, tmp_path / "out", title="A & B", command="pmd compare runs")[2].read_text() == page
+
+
+def test_an_arm_keeps_its_colour_whoever_else_is_drawn_and_many_are_drawn_without_ranges(
+    make_run, tmp_path: Path
+) -> None:
+    for number in range(8):
+        make_run(f"arm{number}", final=[1], validation=[0.2, 0.4] if number else [0.2], steps=number + 1)
+    arms = group_by_arm(read_runs([tmp_path / "runs"])[0])
+    few, many = learning_curves(arms[:2], "rollouts"), learning_curves(arms, "rollouts")
+    assert few and many and learning_curves(arms[:1], "rollouts") is None, "one point is no curve"
+    for drawn in (few, many):
+        assert "stroke: #ff7f0e" in drawn and "#1f77b4" not in drawn, "the first arm's colour is its own"
+    assert "FillBetween" in few and "FillBetween" not in many
 
 
 def test_the_command(make_run, tmp_path: Path) -> None:
