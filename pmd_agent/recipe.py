@@ -235,8 +235,6 @@ class Recipe(Section):
         lift = self.memory.lift
         if lift.trial and lift.leave_out:
             raise ValueError("memory.lift: trial measures what leave_out does, and judges by it: leave one of them 0")
-        if lift.untried and not lift.trial:
-            raise ValueError("memory.lift.untried is of memories on trial: set memory.lift.trial, such as 4")
         if lift.trial and lift.harmful is None:
             raise ValueError("memory.lift.trial ends by memory.lift.harmful: set it, or leave out the trial")
         if lift.trial and self.memory.tiers and (not self.distill.enabled or self.policy.type == "scripted"):

@@ -59,10 +59,10 @@ class Lift(Section):
     """What reading a memory does to the teacher, measured alone or by leaving it out, and what follows. docs/memory.md."""
 
     trial: int = Field(0, ge=0)
-    """Each memory is tried alone on so many correct rollouts of a problem a step, and a bank's teaches once that showed it to
-    help. 0: no trials."""
-    untried: float = Field(0.0, ge=0, le=1)
-    """Probability with which a rollout's teacher reads a memory that is still on trial."""
+    """Each memory is tried alone on so many correct rollouts of a problem a step, and a bank's teaches fully once that showed
+    it to help. 0: no trials."""
+    untried: float = Field(0.5, ge=0, le=1)
+    """Probability with which a rollout's teacher reads a memory that is still on trial. 0: what has not passed never teaches."""
     leave_out: float = Field(0.0, ge=0, le=0.5)
     """Probability with which a rollout's teacher reads without an insight or behavior. 0: nothing is measured."""
     leave_out_tier: float = Field(0.0, ge=0, le=0.5)

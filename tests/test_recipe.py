@@ -185,8 +185,6 @@ def test_a_trial_needs_a_learner_a_bound_and_no_second_measure() -> None:
     parse_recipe({"memory": {"lift": {"trial": 4, "leave_out_tier": 0.5}}})
     assert "leave one of them 0" in fault({"memory": {"lift": {"trial": 4, "leave_out": 0.5}}})
     assert "memory.lift.harmful" in fault({"memory": {"lift": {"trial": 4, "harmful": None}}})
-    parse_recipe({"memory": {"lift": {"trial": 4, "untried": 0.5}}})
-    assert "set memory.lift.trial" in fault({"memory": {"lift": {"untried": 0.5}}})
     assert "nothing is learnt" in fault({"memory": {"lift": {"trial": 4}}, "distill": {"enabled": False}})
 
 

@@ -296,7 +296,7 @@ def test_a_memory_of_a_bank_teaches_once_it_has_helped_alone(memory: Memory) -> 
     # Lenient about the scripted policy, which learns nothing: the trainer is a stand-in.
     parts = make(memory, ["4", "9", "4", "5", "9", "5"], trainer, **settings)
     kept = parts.recipe.memory
-    trial = kept.model_copy(update={"lift": kept.lift.model_copy(update={"trial": 2})})
+    trial = kept.model_copy(update={"lift": kept.lift.model_copy(update={"trial": 2, "untried": 0.0})})
     parts.recipe = parts.recipe.model_copy(update={"memory": trial})
     taught = []
     for number in range(4):

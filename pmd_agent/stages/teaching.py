@@ -81,12 +81,13 @@ def distil(
 def drawn_for(parts: Parts, step: int, context: TeacherContext, recalled: Recalled, rollout: Rollout) -> Draw:
     """What one rollout's teacher reads: all of the context where nothing is left to chance."""
     settings = parts.recipe.memory.lift
-    if not (settings.leave_out or settings.leave_out_tier or settings.untried):
+    untried = settings.untried if settings.trial else 0.0
+    if not (settings.leave_out or settings.leave_out_tier or untried):
         return Draw(context)
     readmit = 0.0 if settings.trial else settings.readmit  # what is tried alone need not be read to return
     return draw(
         context,
-        [(e, readmit) for e in recalled.quarantined] + [(e, settings.untried) for e in recalled.on_trial],
+        [(e, readmit) for e in recalled.quarantined] + [(e, untried) for e in recalled.on_trial],
         leave_out=settings.leave_out,
         leave_out_tier=settings.leave_out_tier,
         seed=f"{seed_for(parts.recipe, step, 5)} {rollout.id}",

@@ -76,7 +76,7 @@ def plant(path: Path, seed: int, share: float, *, remove: bool = False) -> set[s
     return false
 
 
-def run(folder: Path, arm: str, seed: int, steps: int, untried: float = 0.0) -> dict[str, Any]:
+def run(folder: Path, arm: str, seed: int, steps: int, untried: float = 0.5) -> dict[str, Any]:
     """One run: what was quarantined, and the accuracy at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     bank = folder / f"bank-{arm}-{seed}.jsonl"
@@ -122,7 +122,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--first", type=int, default=0, help="number of the first world")
     parser.add_argument("--arms", nargs="+", default=["on", "removed", "clean", "off"])
-    parser.add_argument("--untried", type=float, default=0.0, help="how often teachers read what is on trial")
+    parser.add_argument("--untried", type=float, default=0.5, help="how often teachers read what is on trial")
     given = parser.parse_args()
     rows = []
     for arm in given.arms:
