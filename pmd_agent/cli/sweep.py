@@ -100,17 +100,21 @@ def _tuned(plan: Sweep) -> dict[str, Any]:
     return read_yaml(file) if file.is_file() else {}
 
 
+def _choice(plan: Sweep, tuned: dict[str, Any]) -> str:
+    if not tuned:
+        return "This sweep chose no settings: those of its file were chosen elsewhere."
+    tried = sum(len(entry["tried"]) for entry in tuned.values())
+    seeds = ", ".join(map(str, plan.seeds.tune))
+    return f"Settings were chosen on seeds {seeds}: {tried} configurations were tried by the sweep itself ({', '.join(tuned)})."
+
+
 def _report(plan: Sweep, paths: list[str], tuned: dict[str, Any], console: Console, file: Path) -> None:
     from pmd_agent.cli.compare import show
     from pmd_agent.comparison import compare, group_by_arm, read_runs, write_report
 
     finished, _ = read_runs(paths)
     arms = group_by_arm(finished)
-    tried = sum(len(entry["tried"]) for entry in tuned.values())
-    facts = [
-        f"Settings were chosen on seeds {', '.join(map(str, plan.seeds.tune)) or 'that this sweep does not name'}: "
-        f"{tried} configurations were tried by the sweep itself" + (f" ({', '.join(tuned)})." if tuned else ".")
-    ]
+    facts = [_choice(plan, tuned)]
     known = {arm.name for arm in arms}
     report = compare(arms, plan.reference if plan.reference in known else None, facts)
     show(report, console)
