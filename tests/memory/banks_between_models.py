@@ -2,9 +2,9 @@
 
     python tests/memory/banks_between_models.py FOLDER --seeds 3      prints a line a world, and the mean
 
-The policy in the box practises in a world and writes a bank. The other model is the box after a run in another world, its adapter
-merged into its weights: of the 16 operators about half bear names of the first world, and mean something else there. It
-never practises in the first world; it answers unseen problems of it from the plain prompt, and with the bank before them.
+The one model is the policy in the box; the other is the box after a run in another world, its adapter merged into its weights:
+about half of that world's operators bear names of the first, and mean something else. Each practises in the first world and writes a bank
+there; each then answers unseen problems of that world, from the plain prompt and with the bank that the other wrote, as it was before it practised.
 """
 
 from __future__ import annotations
@@ -38,22 +38,30 @@ def run(folder: Path, name: str, world: int, **overrides: Any) -> Path:
     return start(recipe, console=Console(io.StringIO(), io.StringIO()))
 
 
+def accuracies(folder: Path, name: str, world: int, model: str | Path, bank: Path) -> dict[str, float]:
+    """Of a model in this world, without and with a bank before it; nothing is learnt and nothing written."""
+    only_reads = {"memory.frozen": "true", "distill.enabled": "false", "steps": 1, "rollout.problems": 1}
+    path = run(folder, name, world, **{"policy.model": model, "memory.bank": bank}, **only_reads)
+    final = json.loads((path / "summary.json").read_text())["final"]
+    return {"plain": final["free"], "with_bank": final["with_memory"]}
+
+
+def bank_of(path: Path, to: Path) -> Path:
+    with Memory.open(path / "memory", HashingEmbedder()) as memory:
+        export_bank(memory, to)
+    return to
+
+
 def between(folder: Path, world: int, steps: int) -> dict[str, Any]:
-    """The other model's accuracy in this world, without and with the bank that the box made there."""
-    maker = run(folder, f"maker-{world}", world, steps=steps)
-    bank = folder / f"bank-{world}.jsonl"
-    with Memory.open(maker / "memory", HashingEmbedder()) as memory:
-        export_bank(memory, bank)
+    """Both ways: the box reads what the other model wrote in this world, and that model reads what the box wrote."""
     learnt = run(folder, f"other-{world}", world + OTHER, steps=steps)
     other = export_run(RunDir.open(learnt), folder / f"model-{world}", merge=True)
-    only_reads = {"memory.frozen": "true", "distill.enabled": "false", "steps": 1, "rollout.problems": 1}
-    reader = run(folder, f"reader-{world}", world, **{"policy.model": other, "memory.bank": bank}, **only_reads)
-    final, own = (json.loads((path / "summary.json").read_text())["final"] for path in (reader, learnt))
+    theirs = run(folder, f"maker-other-{world}", world, **{"policy.model": other}, steps=steps)
+    ours = run(folder, f"maker-box-{world}", world, steps=steps)
     return {
         "world": world,
-        "plain": final["free"],
-        "with_bank": final["with_memory"],
-        "at_home": own["free"],
+        "box": accuracies(folder, f"box-{world}", world, "box", bank_of(theirs, folder / f"other-{world}.jsonl")),
+        "other": accuracies(folder, f"reader-{world}", world, other, bank_of(ours, folder / f"box-{world}.jsonl")),
     }
 
 
@@ -67,4 +75,5 @@ if __name__ == "__main__":
     for world in range(given.seeds):
         rows.append(between(given.folder, world, given.steps))
         print(json.dumps(rows[-1]), flush=True)
-    print({name: round(fmean(row[name] for row in rows), 3) for name in ("plain", "with_bank", "at_home")})
+    for reader in ("box", "other"):
+        print(reader, {name: round(fmean(row[reader][name] for row in rows), 3) for name in ("plain", "with_bank")})
