@@ -228,10 +228,6 @@ class Recipe(Section):
             )
         if isinstance(self.problems, WorldProblems) and self.problems.drift and self.rollout.shuffle:
             raise ValueError("problems.drift begins with the second half of the problems: set rollout.shuffle=false")
-        if self.pipeline.lm.model is not None and self.pipeline.weights == "initial":
-            raise ValueError(
-                "pipeline.weights is of the policy, and pipeline.lm names another model: leave out one of the two"
-            )
         lift = self.memory.lift
         if lift.trial and lift.leave_out:
             raise ValueError("memory.lift: trial measures what leave_out does, and judges by it: leave one of them 0")

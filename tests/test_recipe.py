@@ -171,11 +171,6 @@ def test_behaviors_need_insights() -> None:
     assert "made from insights" in fault({"memory": {"tiers": ["experience", "behavior"]}})
 
 
-def test_programs_run_on_the_policy_or_on_another_model() -> None:
-    parse_recipe({"pipeline": {"weights": "initial"}})
-    assert "leave out one" in fault({"pipeline": {"weights": "initial", "lm": {"model": "openai/x"}}})
-
-
 def test_a_drift_needs_the_problems_in_their_order() -> None:
     parse_recipe({"problems": {"type": "world", "drift": 0.5}, "rollout": {"shuffle": False}})
     assert "set rollout.shuffle=false" in fault({"problems": {"type": "world", "drift": 0.5}})

@@ -69,10 +69,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="number of the first world")
     parser.add_argument("--steps", type=int, default=32)
     given = parser.parse_args()
     rows = []
-    for world in range(given.seeds):
+    for world in range(given.first, given.first + given.seeds):
         rows.append(between(given.folder, world, given.steps))
         print(json.dumps(rows[-1]), flush=True)
     for reader in ("box", "other"):

@@ -248,6 +248,18 @@ def test_a_random_adapter_cannot_break_the_syntax(policy: VllmPolicy, adapters: 
     assert all(isinstance(j.right, bool) and j.worst in ("sign", "order", "result") for j in judged)
 
 
+def test_programs_may_be_answered_without_the_adapter(
+    policy: VllmPolicy, local: LocalPolicy, adapters: list[Path], prompts: list[Messages]
+) -> None:
+    options: dict[str, Any] = {"temperature": 0.0, "max_tokens": 48, "seed": 0}
+    policy.load(adapters[2], 33)
+    local.load(None, 33)
+    initial, current, expected = policy.lm(**options, initial=True), policy.lm(**options), local.lm(**options)
+    asked = [m[-1]["content"] for m in prompts[:5]]
+    answers = [(initial(text), current(text), expected(text)) for text in asked]
+    assert all(was == base for was, _, base in answers) and any(now != base for _, now, base in answers)
+
+
 def test_a_running_server_can_be_used_and_is_left_clean(
     policy: VllmPolicy, tokenizer: Any, context: int, adapters: list[Path], prompts: list[Messages]
 ) -> None:
