@@ -3,8 +3,8 @@
     python tests/memory/banks_between_models.py FOLDER --seeds 3      prints a line a world, and the mean
 
 The one model is the policy in the box; the other is the box after a run in another world, its adapter merged into its weights:
-about half of that world's operators bear names of the first, and mean something else. Each practises in the first world and writes a bank
-there; each then answers unseen problems of that world, from the plain prompt and with the bank that the other wrote, as it was before it practised.
+about half of that world's operators bear names of the first, and mean something else. Each attempts problems of the first world and writes a bank
+there, without learning; each then answers unseen problems of that world, from the plain prompt and with the bank that the other wrote.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ def bank_of(path: Path, to: Path) -> Path:
 
 def between(folder: Path, world: int, steps: int) -> dict[str, Any]:
     """Both ways: the box reads what the other model wrote in this world, and that model reads what the box wrote."""
-    learnt = run(folder, f"other-{world}", world + OTHER, steps=steps)
+    learnt = run(folder, f"other-{world}", world + OTHER, steps=steps, **{"distill.lr": 1e-3})
     other = export_run(RunDir.open(learnt), folder / f"model-{world}", merge=True)
-    theirs = run(folder, f"maker-other-{world}", world, **{"policy.model": other}, steps=steps)
-    ours = run(folder, f"maker-box-{world}", world, steps=steps)
+    theirs, ours = (
+        run(folder, f"maker-{name}-{world}", world, steps=steps, **{"policy.model": model, "distill.enabled": "false"})
+        for name, model in (("other", other), ("box", "box"))
+    )
     return {
         "world": world,
         "box": accuracies(folder, f"box-{world}", world, "box", bank_of(theirs, folder / f"other-{world}.jsonl")),
