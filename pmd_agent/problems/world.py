@@ -22,6 +22,7 @@ import math
 import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.split import Split
@@ -178,9 +179,14 @@ class World:
         With `drift`, the first half of the training problems is of this world, and all else of the drifted one.
         """
         if drift:
-            options = {"train": train, "validation": validation, "test": test, "unseen_pairs": unseen_pairs}
-            before, after = self.split(**options)[0], self.drifted(drift).split(**options)  # type: ignore[arg-type]
-            return before[: train // 2] + after[0][train // 2 :], after[1], after[2]
+            options: dict[str, Any] = {
+                "train": train,
+                "validation": validation,
+                "test": test,
+                "unseen_pairs": unseen_pairs,
+            }
+            before, (after, validated, tested) = self.split(**options)[0], self.drifted(drift).split(**options)
+            return before[: train // 2] + after[train // 2 :], validated, tested
         new_pairs = self.new_pairs(unseen_pairs) if unseen_pairs else frozenset()
         kinds = [(1, False), (2, False), *([(2, True)] if new_pairs else [])]
         parts: list[tuple[Problem, ...]] = [self.problems(train, operators=2, part="train", new_pairs=new_pairs)]

@@ -4,7 +4,8 @@
 
 The one model is the policy in the box; the other is the box after a run in another world, its adapter merged into its weights:
 about half of that world's operators bear names of the first, and mean something else. Each attempts problems of the first world and writes a bank
-there, without learning; each then answers unseen problems of that world, from the plain prompt and with the bank that the other wrote.
+there, without learning; each then answers unseen problems of that world, from the plain prompt, with the bank that the other wrote, and with
+its own. `at_home` is the other model in its own world.
 """
 
 from __future__ import annotations
@@ -42,8 +43,12 @@ def accuracies(folder: Path, name: str, world: int, model: str | Path, bank: Pat
     """Of a model in this world, without and with a bank before it; nothing is learnt and nothing written."""
     only_reads = {"memory.frozen": "true", "distill.enabled": "false", "steps": 1, "rollout.problems": 1}
     path = run(folder, name, world, **{"policy.model": model, "memory.bank": bank}, **only_reads)
-    final = json.loads((path / "summary.json").read_text())["final"]
-    return {"plain": final["free"], "with_bank": final["with_memory"]}
+    return {"plain": final(path)["free"], "with_bank": final(path)["with_memory"]}
+
+
+def final(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "summary.json").read_text())["final"]
+    return found
 
 
 def bank_of(path: Path, to: Path) -> Path:
@@ -62,8 +67,11 @@ def between(folder: Path, world: int, steps: int) -> dict[str, Any]:
     )
     return {
         "world": world,
-        "box": accuracies(folder, f"box-{world}", world, "box", bank_of(theirs, folder / f"other-{world}.jsonl")),
-        "other": accuracies(folder, f"reader-{world}", world, other, bank_of(ours, folder / f"box-{world}.jsonl")),
+        "at_home": final(learnt)["free"],
+        "box": accuracies(folder, f"box-{world}", world, "box", bank_of(theirs, folder / f"other-{world}.jsonl"))
+        | {"with_own": final(ours)["with_memory"]},
+        "other": accuracies(folder, f"reader-{world}", world, other, bank_of(ours, folder / f"box-{world}.jsonl"))
+        | {"with_own": final(theirs)["with_memory"]},
     }
 
 
@@ -79,4 +87,4 @@ if __name__ == "__main__":
         rows.append(between(given.folder, world, given.steps))
         print(json.dumps(rows[-1]), flush=True)
     for reader in ("box", "other"):
-        print(reader, {name: round(fmean(row[reader][name] for row in rows), 3) for name in ("plain", "with_bank")})
+        print(reader, {name: round(fmean(row[reader][name] for row in rows), 3) for name in rows[0][reader]})

@@ -3,7 +3,7 @@
     python tests/memory/poison.py FOLDER --seeds 3 --steps 32     prints a line a run, and precision and recall
 
 Four runs a seed: the poisoned bank (`on`), the same without what is false in it (`removed`), and one in which that is true
-instead (`clean`), each memory on trial before it teaches; and the poisoned bank without any measuring (`off`). `clean_off` is
+instead (`clean`), each memory on trial, and read by `--untried` of the teachers meanwhile; and the poisoned bank without any measuring (`off`). `clean_off` is
 the clean one without; `leave_out` the poisoned bank, measured by leaving memories out. The bank has a rule for each operator and a strategy for each operator of each training problem. Nothing new is reflected, so
 that what is planted is what there is. A false rule names another rule of the world for its operator.
 """
