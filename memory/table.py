@@ -27,7 +27,7 @@ ROWS_PER_CALL = 100
 """Chroma is fastest with about this many rows in one call."""
 _SYNC = 1_000
 """Chroma writes its vector index to disk once in so many rows (its own default, too)."""
-_SPACE = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 200, "sync_threshold": _SYNC}}
+_SPACE = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 100, "sync_threshold": _SYNC}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,19 @@ class Near:
     key: str
     similarity: float
     """Cosine."""
+    metadata: Metadata
     embedding: NDArray[np.float32]
     """(dimension,); (0,) where vectors were not asked for."""
+
+    @property
+    def entry(self) -> Entry:
+        """What the row holds."""
+        return decode(self.metadata["tier"], self.metadata["entry"])
+
+    @property
+    def like(self) -> float:
+        """The similarity without the digits in which one vector differs from itself."""
+        return round(self.similarity, 5)
 
 
 class Table:
@@ -185,28 +196,39 @@ class Table:
 
         With `vectors` their embeddings, too, which takes Chroma nearly as long as the search.
         """
-        import numpy as np
-
         if not self.rows or k < 1 or not len(embeddings_N):
             return [[] for _ in embeddings_N]
-        # More than k are asked for, so that an approximate index and ties at the edge do not decide who is in.
-        found = cast(
-            Any,
-            self._collection.query(
-                query_embeddings=embeddings_N,
-                n_results=min(len(self.rows), 2 * k + 20),
-                include=["distances", "embeddings"] if vectors else ["distances"],
-            ),
-        )
-        ranked_N = []
+        # Some more than k are asked for, and many where the last of them is as near as the k-th, so that who is in is
+        # hardly ever decided by Chroma's own order of equals.
+        for asked in (k + 2, 2 * k + 20):
+            found_N = self._query(embeddings_N, min(asked, len(self.rows)), vectors)
+            if asked >= len(self.rows) or not any(_cut(found, k) for found in found_N):
+                break
+        return [self._best(found, k) for found in found_N]
+
+    def _query(self, embeddings_N: NDArray[np.float32], n: int, vectors: bool) -> list[list[Near]]:
+        """The n rows nearest to each, nearest first, those left out that the index does not know."""
+        import numpy as np
+
+        wanted = ["distances", "metadatas", *(["embeddings"] if vectors else [])]
+        found = cast(Any, self._collection.query(query_embeddings=embeddings_N, n_results=n, include=wanted))  # type: ignore[arg-type]
         none = np.zeros(0, dtype=np.float32)
         near_vectors_N = found["embeddings"] if vectors else [[none] * len(keys) for keys in found["ids"]]
-        for keys, distances, embeddings in zip(found["ids"], found["distances"], near_vectors_N, strict=True):
-            rows = zip(keys, distances, embeddings, strict=True)
-            near = [Near(key, 1.0 - distance, vector) for key, distance, vector in rows if key in self.rows]
-            place = {key: i for i, key in enumerate(self.newest_first(each.key for each in near))}
-            ranked_N.append(sorted(near, key=lambda each: (-round(each.similarity, 5), place[each.key]))[:k])
-        return ranked_N
+        rows_N = zip(found["ids"], found["distances"], found["metadatas"], near_vectors_N, strict=True)
+        return [
+            [
+                Near(key, 1.0 - far, metadata, vector)
+                for key, far, metadata, vector in zip(*of, strict=True)
+                if key in self.rows
+            ]
+            for of in rows_N
+        ]
+
+    def _best(self, found: Sequence[Near], k: int) -> list[Near]:
+        least = min((each.like for each in found[:k]), default=0.0)
+        near = [each for each in found if each.like >= least]
+        place = {key: i for i, key in enumerate(self.newest_first(each.key for each in near))}
+        return sorted(near, key=lambda each: (-each.like, place[each.key]))[:k]
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -220,6 +242,11 @@ class Table:
                 self._keys_of[self.rows[key].problem].discard(key)
             self.rows[key] = row
             self._keys_of[row.problem].add(key)
+
+
+def _cut(found: Sequence[Near], k: int) -> bool:
+    """Whether there may be more that are as near as the k-th."""
+    return len(found) <= k or found[-1].like == found[k - 1].like
 
 
 def open_collection(client: Client, name: str) -> Collection:

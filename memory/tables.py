@@ -101,8 +101,7 @@ class Tables:
             return [[] for _ in texts_N]
         near_N = table.nearest(self.embed(texts_N), k, vectors=vectors)
         hits_N = [[hit for hit in hits if hit.similarity > 0 and hit.similarity >= least] for hits in near_N]
-        found = table.entries({hit.key for hits in hits_N for hit in hits})
-        return [[(found[hit.key], hit) for hit in hits] for hits in hits_N]
+        return [[(hit.entry, hit) for hit in hits] for hits in hits_N]
 
     def records(self, entries: Sequence[Entry], *, step: int | None = None) -> list[Record]:
         """Rows to write. `step` is the step that writes them, where it is not the entries' own."""

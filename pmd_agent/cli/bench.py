@@ -101,13 +101,14 @@ def memory(
         writes = [f"{size / r.written.wall:.0f}", f"{r.ratio:.2f}", f"{r.cpu_ratio:.2f}"]
         disk = [f"{r.bytes_per_entry:.0f}", f"{r.bare_bytes_per_entry:.0f}"]
         cold = [f"{each.wall:.2f} ({each.cpu:.2f})" for each in (r.opened, r.scanned, r.bare_opened)]
-        rows.append((size, *times, *writes, *disk, *cold))
+        rows.append((size, *times, f"{100 * r.found:.1f}", *writes, *disk, *cold))
     columns = (
         "entries",
         "recall p50 ms",
         "p99",
         "p50 cpu",
         "p99 cpu",
+        "nearest found %",
         "writes/s",
         "of bare",
         "of bare cpu",

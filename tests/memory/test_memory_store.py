@@ -379,6 +379,15 @@ def test_search_finds_in_all_tiers(memory: Memory, make: SimpleNamespace) -> Non
     assert memory.search("", k=3) == []
 
 
+@pytest.mark.parametrize("equals", [4, 12, 20])
+def test_of_equals_the_newest_are_found(memory: Memory, make: SimpleNamespace, equals: int) -> None:
+    for step in range(equals):
+        memory.add_experiences([make.experience(f"{step}/p/0", text="the same attempt", step=step)])
+    memory.add_experiences([make.experience("50/q/0", text="an attempt on its own", step=50)])
+    found = [entry.id for _, entry, _ in memory.search("the same attempt", "experience", k=3)]
+    assert found == [f"{step}/p/0" for step in reversed(range(equals))][:3]
+
+
 def test_nearest_behaviors(memory: Memory, make: SimpleNamespace) -> None:
     rules = ["zog max", "zog", "vit min"]
     memory.replace_behaviors([make.behavior(f"1/behavior_{i}", text=text) for i, text in enumerate(rules)], 1)
