@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 State = Literal["live", "trial", "quarantined", "retired"]
-"""trial: of a bank, and not yet shown to help; tried, but not read."""
+"""trial: of a bank, and not yet shown to help; tried alone, and read by some of the teachers meanwhile."""
 MOST = 10.0
 """No rollout counts as more than so many times as likely: a long one, of which much may change, would decide alone."""
 

@@ -78,6 +78,16 @@ class Lift(Section):
     absorbed: float | None = Field(None, gt=0, le=1)
     """Share of a problem's rollouts that are correct from which its memories are retired. Empty: never."""
 
+    @property
+    def share_on_trial(self) -> float:
+        """Of teachers, those that read a memory on trial."""
+        return self.untried if self.trial else 0.0
+
+    @property
+    def share_quarantined(self) -> float:
+        """Of teachers, those that read a quarantined memory. What is tried alone need not be read to return."""
+        return self.readmit if not self.trial and (self.leave_out or self.leave_out_tier) else 0.0
+
 
 class MemorySection(Section):
     """What is kept, and what the teacher reads of it."""

@@ -335,15 +335,17 @@ def test_a_memory_on_trial_is_read_as_often_as_asked_and_no_more_once_it_harmed(
     kept = parts.recipe.memory
     lift = kept.lift.model_copy(update={"trial": 2, "untried": 1.0})
     parts.recipe = parts.recipe.model_copy(update={"memory": kept.model_copy(update={"lift": lift})})
-    read = []
+    read, shares = [], []
     for number in range(4):
         m = Metrics(number)
         rollouts = attempt(parts, m, PROBLEMS)
         verdicts = verify(parts, m, PROBLEMS, rollouts)
         weigh(parts, m, rollouts, verdicts, distil(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, [[], []])))
         read.append([b"Never guess." in bytes(e.teacher_prompt_ids) for e in trainer.examples])
+        shares.append(m.values["context_fraction"])
     # From the first step on; not any more once four correct rollouts spoke against it.
     assert read[:3] == [[True] * 3 + [False] * 3] * 3 and read[3] == [False] * 6
+    assert shares == [0.5, 0.5, 0.5, 0.0]
     assert memory.standings().ids("quarantined") == {entry.id}
 
 

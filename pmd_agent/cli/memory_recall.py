@@ -39,6 +39,8 @@ def recall(
         text = reading.messages[-1]["content"]
         console.info(text)
         console.info("")
+        lift = recipe.memory.lift
+        some = {"trial": lift.share_on_trial, "quarantined": lift.share_quarantined}
         rows = []
         for choice in found.choices:
             chosen = choice.chosen and choice.id in reading.read
@@ -46,9 +48,13 @@ def recall(
             spare = choice.chosen and choice.id not in (*reading.read, *reading.dropped)
             why = choice.why + (", another solution is read" if spare else "")
             why += f", but over memory.max_tokens={budget}" if choice.id in reading.dropped else ""
-            rows.append(("read" if chosen else "-", choice.tier, choice.id, why))
+            share = some.get(memory.standings().state(choice.id), 0.0)
+            by = "read" if chosen else f"{100 * share:.0f} %" if share else "-"
+            rows.append((by, choice.tier, choice.id, why))
         if rows:
-            console.table(["", "tier", "id", "why"], sorted(rows, key=lambda row: row[0] != "read"))
+            console.table(["", "tier", "id", "why"], sorted(rows, key=lambda row: (row[0] != "read", row[0] == "-")))
+            if any(row[0].endswith("%") for row in rows):
+                console.info("a percentage: the share of teachers that read it all the same (memory.lift)")
         else:
             console.info("memory holds nothing for it")
         console.info(f"{count(text)} of {budget} tokens")

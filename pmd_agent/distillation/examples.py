@@ -10,8 +10,8 @@ from pmd_agent.distillation.groups import advantages, pass_rate_weight
 from pmd_agent.recipe import Recipe
 from pmd_agent.types import Rollout, TeacherContext, Tier, Verdict
 
-PromptOf = Callable[[TeacherContext, Rollout], Sequence[int] | None]
-"""The teacher's prompt; None where not even the bare problem fits beside the rollout."""
+PromptOf = Callable[[TeacherContext, Rollout], tuple[Sequence[int] | None, bool]]
+"""The teacher's prompt, None where not even the bare problem fits beside the rollout; whether that teacher reads anything."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class Chosen:
     taught: int = 0
     reinforced: int = 0
     without_context: int = 0
-    """The teacher would read nothing that the student does not."""
+    """The teacher reads nothing that the student does not: there is nothing, or a draw left it out."""
     too_long: int = 0
 
     def metrics(self) -> dict[str, float]:
@@ -67,11 +67,13 @@ def choose_examples(
                 chosen.examples.append(_example(rollout, (), correct, weight, advantage))
             elif context.is_empty_for(rollout.id) and not recipe.memory.lift.trial:
                 chosen.without_context += 1
-            elif (prompt := prompt_of(context, rollout)) is None:
-                chosen.too_long += 1
             else:
-                chosen.taught += not context.is_empty_for(rollout.id)
-                chosen.without_context += context.is_empty_for(rollout.id)
+                prompt, reads = prompt_of(context, rollout)
+                if prompt is None:
+                    chosen.too_long += 1
+                    continue
+                chosen.taught += reads
+                chosen.without_context += not reads
                 chosen.examples.append(_example(rollout, prompt, correct, weight, None))
     return chosen
 

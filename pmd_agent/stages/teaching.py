@@ -44,14 +44,14 @@ def distil(
         prompt = parts.policy.encode(reading.messages)
         return reading, prompt if len(prompt) <= room else None
 
-    def prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
+    def prompt_of(context: TeacherContext, rollout: Rollout) -> tuple[list[int] | None, bool]:
         drawn = drawn_for(parts, m.step, context, recalled[rollout.problem_id], rollout)
         reading, prompt = prompt_within(drawn.context, rollout)
         teaching.draws[rollout.id], teaching.read[rollout.id] = drawn, reading.read
-        return prompt
+        return prompt, not drawn.context.is_empty_for(rollout.id)
 
-    def control_prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
-        return prompt_within(context, rollout)[1]
+    def control_prompt_of(context: TeacherContext, rollout: Rollout) -> tuple[list[int] | None, bool]:
+        return prompt_within(context, rollout)[1], not context.is_empty_for(rollout.id)
 
     settings = parts.recipe.distill
     taught_P = contexts_P if settings.teacher.reads_problem else [without_problem(c) for c in contexts_P]
@@ -71,7 +71,9 @@ def distil(
             if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
                 m.values[f"teacher_gain_{name}"] = gain
         if limit := parts.recipe.memory.lift.trial:
-            trials = planned(recalled_P, rollouts_PG, verdicts_PG, control_prompt_of, limit)
+            trials = planned(
+                recalled_P, rollouts_PG, verdicts_PG, lambda context, r: prompt_within(context, r)[1], limit
+            )
             teaching.tried = trials.found(parts.trainer.log_ratios(trials.examples)) if trials.examples else {}
         m.values |= parts.trainer.step(chosen.examples)
     teaching.gains = parts.trainer.gains
@@ -81,13 +83,12 @@ def distil(
 def drawn_for(parts: Parts, step: int, context: TeacherContext, recalled: Recalled, rollout: Rollout) -> Draw:
     """What one rollout's teacher reads: all of the context where nothing is left to chance."""
     settings = parts.recipe.memory.lift
-    untried = settings.untried if settings.trial else 0.0
-    if not (settings.leave_out or settings.leave_out_tier or untried):
+    if not (settings.leave_out or settings.leave_out_tier or settings.share_on_trial):
         return Draw(context)
-    readmit = 0.0 if settings.trial else settings.readmit  # what is tried alone need not be read to return
     return draw(
         context,
-        [(e, readmit) for e in recalled.quarantined] + [(e, untried) for e in recalled.on_trial],
+        [(e, settings.share_quarantined) for e in recalled.quarantined]
+        + [(e, settings.share_on_trial) for e in recalled.on_trial],
         leave_out=settings.leave_out,
         leave_out_tier=settings.leave_out_tier,
         seed=f"{seed_for(parts.recipe, step, 5)} {rollout.id}",

@@ -147,6 +147,25 @@ def test_recall_says_what_the_teacher_would_read_and_why(run: Path, pmd: Pmd) ->
     assert "memory holds nothing for it" in pmd("memory", "recall", "one", "zzz qqq").stdout
 
 
+def test_recall_says_how_many_teachers_read_what_is_on_trial(run: Path, pmd: Pmd) -> None:
+    recipe = (run / "recipe.yaml").read_text().split("problems:")[0]
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.note(9, states={"9/b0": ["trial", "of a bank"]})
+
+    def lines(lift: str) -> list[str]:
+        (run / "recipe.yaml").write_text(
+            recipe + "problems: {type: world}\npolicy: {type: local, model: box}\nmemory: {lift: {" + lift + "}}\n"
+        )
+        return pmd("memory", "recall", "one", "check the ring structures of this molecule").stdout.splitlines()
+
+    told = lines("trial: 4, untried: 0.25")
+    row = next(line for line in told if "9/b0" in line)
+    assert row.split()[:4] == ["25", "%", "behavior", "9/b0"] and "trial: of a bank" in row
+    assert told[-2].startswith("a percentage: the share of teachers")
+    told = lines("trial: 4, untried: 0")
+    assert next(line for line in told if "9/b0" in line).startswith("-") and "percentage" not in "".join(told)
+
+
 def test_taught_leads_back_from_a_rollout(run: Path, pmd: Pmd) -> None:
     row = {"id": "3/p1/0", "correct": True, "policy_version": 3, "taught_by": ["9/b0", "3/p1/s0", "1/gone"]}
     (run / "rollouts").mkdir(exist_ok=True)
