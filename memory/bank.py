@@ -3,7 +3,7 @@
 A bank holds the live entries and what they cite, down to the attempts, with what the run measured of them; no vectors, which
 are another embedder's business. Written and read again it is the same, row by row. Two forms, by the file's ending:
 
-    .jsonl     a header, then a row a line: {"tier", "state", "evidence", "uses", "id", "text", "entry"}
+    .jsonl     a header, then a row a line: {"tier", "state", "evidence", "tried", "uses", "id", "text", "entry"}
     .parquet   the same columns; the header is in the file's metadata (needs pyarrow: pip install 'pmd-agent[hub]')
 
 `entry` is the exact entry as JSON text, in which the characters that UTF-8 cannot hold are escaped (codec.py); `id` and `text`
@@ -13,9 +13,10 @@ are copies of it for other tools. Rows: tier by tier, newest first; then what is
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,8 +32,9 @@ SCHEMA = 1
 """Raised when a release can no longer read what an earlier one wrote."""
 BEFORE = -1
 """The step that an imported entry counts as written in: no rollback of the run reaches it."""
-_COLUMNS = ("tier", "state", "evidence", "uses", "id", "text", "entry")
+_COLUMNS = ("tier", "state", "evidence", "tried", "uses", "id", "text", "entry")
 _STATES = ("live", "quarantined", "retired", "cited")
+_KINDS: dict[str, Any] = {"str": str, "int": int, "bool": bool, "float": (int, float), "tuple[str, ...]": tuple}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,16 @@ class Row:
     """live, quarantined, retired; or cited: archived, and there only as a source."""
     evidence: tuple[float, ...]
     """Six numbers of its lift: observations, sum and sum of squares, of correct rollouts and of wrong ones (standing.py)."""
+    tried: tuple[float, ...]
+    """Three of its trials: correct rollouts, sum and sum of squares."""
     uses: int
 
     def plain(self) -> dict[str, Any]:
         """Of JSON, in the order of the columns."""
         entry = self.entry
         values = (
-            tier_of(entry), self.state, list(self.evidence), self.uses, readable(entry.id), readable(entry.text), encode(entry)
+            tier_of(entry), self.state, list(self.evidence), list(self.tried), self.uses,
+            readable(entry.id), readable(entry.text), encode(entry),
         )  # fmt: skip
         return dict(zip(_COLUMNS, values, strict=True))
 
@@ -73,10 +78,12 @@ def export_bank(memory: Memory, path: Path) -> int:
 
 def rows_of(memory: Memory) -> list[Row]:
     """The live entries, tier by tier, then what they cite that is archived, to the bottom."""
-    standings = memory.standings(half_life=float("inf"))
+    standings = memory.standings()  # what has faded here does not come fresh into another run
 
     def row(entry: Entry, state: str) -> Row:
-        return Row(entry, state, standings.of(entry.id).numbers(), standings.uses(entry.id))
+        tried = standings.tried(entry.id)
+        numbers = (tried.n, tried.total, tried.squares)
+        return Row(entry, state, standings.of(entry.id).numbers(), numbers, standings.uses(entry.id))
 
     def state(entry: Entry) -> str:
         found = standings.state(entry.id)
@@ -102,13 +109,11 @@ def rows_of(memory: Memory) -> list[Row]:
 def import_bank(memory: Memory, path: Path, *, trial: bool = False) -> int:
     """Fill an empty memory from a bank; how many entries. Raises MemoryStoreError where it is not empty, and for a bad file.
 
-    `trial`: its live insights and behaviors are not read before they were shown to help (verdicts.py).
+    `trial`: its insights and behaviors, but for those quarantined, have to show first that they help (verdicts.py).
 
     What an import that was killed has left is removed first: the note in the ledger, written last, says that it was whole.
     """
-    stored, imported = sum(memory.counts().values()), sum(len(memory.imported(tier, step=BEFORE)) for tier in TIERS)
-    if stored == imported and not memory.noted("bank"):
-        memory.rollback(BEFORE)
+    take_back(memory)
     if any(memory.counts().values()):
         raise MemoryStoreError("A bank is read into an empty memory, and this one holds entries.", "Start another run.")
     rows = read_bank(path)
@@ -119,34 +124,66 @@ def import_bank(memory: Memory, path: Path, *, trial: bool = False) -> int:
     measured = {row.entry.id: row.evidence for row in rows if any(row.evidence)}
     states = {r.entry.id: [r.state, f"in the bank {path.name}"] for r in rows if r.state in ("quarantined", "retired")}
     if trial:
-        here = [r.entry.id for r in rows if r.state == "live" and not isinstance(r.entry, Experience)]
+        here = [r.entry.id for r in rows if r.state in ("live", "retired") and not isinstance(r.entry, Experience)]
         states |= {name: ["trial", f"of the bank {path.name}, not yet shown to help"] for name in here}
     memory.note(
         BEFORE,
         bank={"name": path.name, "entries": len(rows)},
         lift=measured,
+        tried={row.entry.id: row.tried for row in rows if any(row.tried)},
         states=states,
         uses={row.entry.id: row.uses for row in rows if row.uses},
     )
     return len(rows)
 
 
+def take_back(memory: Memory) -> bool:
+    """Remove what an import that was killed has left, where there is nothing else; whether there was any."""
+    stored, imported = sum(memory.counts().values()), sum(len(memory.imported(tier, step=BEFORE)) for tier in TIERS)
+    if not imported or stored != imported or memory.noted("bank"):
+        return False
+    memory.rollback(BEFORE)
+    return True
+
+
 def read_bank(path: Path) -> list[Row]:
     """All rows. Raises MemoryStoreError where the file is missing, of another schema, or damaged, naming the row."""
     if not path.is_file():
         raise MemoryStoreError(f"There is no bank {path}.", "`pmd memory export RUN --to FILE` writes one.")
-    rows = []
-    for number, plain in enumerate(_reader(path)(path), 1):
+    rows: list[Row] = []
+    seen: set[tuple[Tier, str]] = set()
+    header, plain_rows = _reader(path)(path)
+    _check_header(path, header)
+    for number, plain in enumerate(plain_rows, 1):
         try:
-            tier, state = plain["tier"], plain["state"]
-            evidence = Evidence.of([float(x) for x in plain["evidence"]]).numbers()
-            if tier not in TIERS or state not in _STATES:
-                raise ValueError(f"tier {tier!r}, state {state!r}")
-            entry = decode(cast(Tier, tier), plain["entry"])
-            rows.append(Row(entry, state, evidence, int(plain["uses"])))
-        except (ValueError, KeyError, TypeError) as error:
+            row = _row(plain)
+            name = (tier_of(row.entry), row.entry.id)
+            if name in seen:
+                raise ValueError(f"the {name[0]} {name[1]!r} is there twice")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise _damaged(path, f"entry {number}: {error}") from error
+        seen.add(name)
+        rows.append(row)
+    if header.get("entries") != len(rows):  # a file that was cut between two lines
+        raise _damaged(path, f"it has {len(rows)} entries, and its header tells of {header.get('entries')}")
     return rows
+
+
+def _row(plain: Mapping[str, Any]) -> Row:
+    """Of one that is not as it should be: ValueError, KeyError, TypeError, AttributeError or OverflowError."""
+    tier, state = plain["tier"], plain["state"]
+    if tier not in TIERS or state not in _STATES:
+        raise ValueError(f"tier {tier!r}, state {state!r}")
+    entry = decode(cast(Tier, tier), plain["entry"])
+    for field in fields(entry):
+        value, wanted = getattr(entry, field.name), _KINDS.get(str(field.type), object)
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise ValueError(f"its {field.name} is {value!r}")
+    evidence = Evidence.of([float(x) for x in plain["evidence"]]).numbers()
+    tried = tuple(float(x) for x in plain["tried"])
+    if len(tried) != 3 or not all(map(math.isfinite, (*evidence, *tried))):
+        raise ValueError(f"evidence {evidence}, tried {tried}")
+    return Row(entry, state, evidence, tried, int(plain["uses"]))
 
 
 def generation_of(memory: Memory) -> int:
@@ -154,7 +191,9 @@ def generation_of(memory: Memory) -> int:
 
     What a run writes carries its generation in its ids (`g1/12/p/0`), so that it never takes the id of a bank's entry.
     """
-    found = [_generation(e.id) for tier in TIERS for e in memory.imported(tier, step=BEFORE)]
+    entries = [e for tier in TIERS for e in memory.imported(tier, step=BEFORE)]
+    # Also those of entries that were merged into these: they may be written again under their ids.
+    found = [_generation(name) for e in entries for name in (e.id, *getattr(e, "merged", ()))]
     return 1 + max(found) if found else 0
 
 
@@ -166,8 +205,8 @@ def _generation(entry_id: str) -> int:
 # ---- files
 
 
-def _header() -> dict[str, Any]:
-    return {"format": FORMAT, "schema": SCHEMA}
+def _header(entries: int) -> dict[str, Any]:
+    return {"format": FORMAT, "schema": SCHEMA, "entries": entries}
 
 
 def _check_header(path: Path, header: Any) -> None:
@@ -182,36 +221,35 @@ def _check_header(path: Path, header: Any) -> None:
 
 def _write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for row in (_header(), *rows):
+        for row in (_header(len(rows)), *rows):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def _read_jsonl(path: Path) -> tuple[Any, list[dict[str, Any]]]:
     try:
         lines = [json.loads(line) for line in path.read_bytes().split(b"\n") if line.strip()]
     except ValueError as error:
         raise _damaged(path, str(error)) from error
-    _check_header(path, lines[0] if lines else None)
-    yield from lines[1:]
+    return (lines[0], lines[1:]) if lines else (None, [])
 
 
 def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     pa, pq = _arrow()
-    kinds = {"evidence": pa.list_(pa.float64(), 6), "uses": pa.int64()}
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in _COLUMNS], {FORMAT: json.dumps(_header())})
+    kinds = {"evidence": pa.list_(pa.float64(), 6), "tried": pa.list_(pa.float64(), 3), "uses": pa.int64()}
+    schema = pa.schema(
+        [(name, kinds.get(name, pa.string())) for name in _COLUMNS], {FORMAT: json.dumps(_header(len(rows)))}
+    )
     pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
 
 
-def _read_parquet(path: Path) -> Iterable[dict[str, Any]]:
+def _read_parquet(path: Path) -> tuple[Any, list[dict[str, Any]]]:
     pa, pq = _arrow()
     try:
         table = pq.read_table(path)
         header = json.loads((table.schema.metadata or {}).get(FORMAT.encode(), b"null"))
     except (pa.ArrowException, ValueError) as error:
         raise _damaged(path, str(error)) from error
-    _check_header(path, header)
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    return header, table.to_pylist()
 
 
 _FORMS = {".jsonl": (_write_jsonl, _read_jsonl), ".parquet": (_write_parquet, _read_parquet)}

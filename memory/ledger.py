@@ -8,7 +8,7 @@ records, so going back to a step is deleting the later ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.memory.codec import escape, unescape
@@ -25,14 +25,20 @@ class Ledger:
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each write."""
         self.records: dict[int, Record] = {}
         """In the order of steps. Read only: `note` writes."""
         self.changes = 0
-        """Counts writes, so that what is computed from the records knows when it is stale."""
-        found = collection.get(include=["metadatas"])["metadatas"] or []
+        """Counts what changed, so that what is computed from the records knows when it is stale."""
+        self.reload()
+
+    def reload(self) -> None:
+        """Take in what other processes have noted."""
+        found = self._collection.get(include=["metadatas"])["metadatas"] or []
         rows = [(int(str(row["step"])), str(row["record"])) for row in found]
-        for step, packed in sorted(rows):
-            self.records[step] = json.loads(unescape(packed))
+        self.records = {step: json.loads(unescape(packed)) for step, packed in sorted(rows)}
+        self.changes += 1
 
     def note(self, step: int, **parts: Any) -> None:
         """Add parts (of JSON) to a step's record; one that is there already is replaced."""
@@ -43,15 +49,18 @@ class Ledger:
         self.records[step] = json.loads(unescape(packed))
         self.records = dict(sorted(self.records.items()))
         self.changes += 1
+        self.on_change()
 
     def rollback(self, next_step: int) -> None:
         """Forget what `next_step` and later ones noted."""
         late = [step for step in self.records if step >= next_step]
-        if late:
-            self._collection.delete(ids=[str(step) for step in late])
+        if not late:
+            return
+        self._collection.delete(ids=[str(step) for step in late])
         for step in late:
             del self.records[step]
-        self.changes += bool(late)
+        self.changes += 1
+        self.on_change()
 
     def latest(self, part: str) -> Mapping[str, Any]:
         """A part as the newest step that noted it left it; empty where none did."""

@@ -135,7 +135,7 @@ class Reads:
         if include_archived:
             keys += archive.newest_first(key for key, row in archive.rows.items() if row.tier == tier)
         found = self._tables.entries(keys)
-        return [found[key] for key in keys]
+        return [found[key] for key in keys if key in found]
 
     def imported(self, tier: Tier, *, step: int) -> builtins.list[Entry]:
         """Entries of a tier that count as written in `step`, live or archived: those of a bank."""
@@ -168,6 +168,12 @@ class Reads:
         if self._standings is None or self._standings[0] != key:
             self._standings = key, Standings(self._tables.ledger.records, half_life)
         return self._standings[1]
+
+    def in_state(self, *states: State) -> set[str]:
+        """Ids of the stored entries, but for archived ones, that are in one of these states."""
+        standings, live = self.standings(), self._tables.live
+        ids = {entry_id for state in states for entry_id in standings.ids(state)}
+        return {name for name in ids if any(key_of(tier, name) in table.rows for tier, table in live.items())}
 
     def noted(self, part: str) -> Mapping[str, Any]:
         """A part of the ledger's record as the newest step that noted it left it."""
@@ -204,7 +210,7 @@ class Reads:
         keys = table.of_problem(escape(problem_id))
         keys = [key for key in keys if key not in unwanted and kind in (None, table.rows[key].kind)][:limit]
         found = table.entries(keys)
-        return [found[key] for key in keys]
+        return [found[key] for key in keys if key in found]
 
     def _hits(self, tier: Tier, text: str, k: int) -> builtins.list[tuple[Entry, float]]:
         return [(entry, hit.similarity) for entry, hit in self._nearest(tier, [text], k)[0]]

@@ -37,9 +37,9 @@ class Recalled:
     choices: tuple[Choice, ...]
     """Of all tiers, those chosen and those considered."""
     quarantined: tuple[Behavior | Insight, ...] = ()
-    """Those that would be in the context if they were not quarantined."""
+    """Those that would be in the context if only quarantined ones were there: of each kind as many as are read."""
     on_trial: tuple[Behavior | Insight, ...] = ()
-    """Those that would be if they were not on trial."""
+    """The same of those on trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def recall(
     if wanted.mode == "random":
         drawn = [_drawn(memory, problem, wanted) for problem in problems_P]
     else:
-        away = memory.standings().not_live()
+        away = memory.in_state("trial", "quarantined", "retired")
         # As many more as cannot be read, so that those do not take the places of others.
         pool = wanted.behaviors * (4 if wanted.diversity else 1) + (8 if wanted.behaviors else 0) + len(away)
         prompts = [p.prompt for p in asked_P]
@@ -188,7 +188,7 @@ def _can_be_read(memory: Memory, entry: Entry, choices: list[Choice]) -> bool:
 def _drawn(memory: Memory, problem: Problem, wanted: Wanted) -> Recalled:
     """As many of each tier as would fit, drawn among all live ones, whatever they are about."""
     rng = random.Random(f"{wanted.seed} {problem.id}")
-    away = memory.standings().not_live()
+    away = memory.in_state("trial", "quarantined", "retired")
 
     def some(entries: Sequence[Entry], count: int) -> list[Entry]:
         live = sorted((e for e in entries if e.id not in away), key=lambda e: e.id)

@@ -35,7 +35,7 @@ def open_on_server(address: str, name: str, embedder: Embedder) -> tuple[Tables,
         opened.callback(_close, client)
         try:
             _claim(client, f"{name}-identity", f"{name} on {address}", embedder)
-            return Tables(client, embedder, prefix=f"{name}-"), opened.pop_all()
+            return Tables(client, embedder, prefix=f"{name}-", shared=True), opened.pop_all()
         except MemoryStoreError:
             raise
         except Exception as error:

@@ -190,10 +190,6 @@ class Standings:
         """How many rollouts' teachers have read it."""
         return self._uses.get(entry_id, 0)
 
-    def not_live(self) -> set[str]:
-        """Ids that are on trial, quarantined or retired."""
-        return {name for name, (state, *_) in self._states.items() if state != "live"}
-
     def measured(self) -> Sequence[str]:
         """All names of which anything was observed in ordinary steps."""
         return list(self._evidence)

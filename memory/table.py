@@ -8,7 +8,7 @@ date by every write.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_CALL = 100
 """Chroma is fastest with about this many rows in one call."""
+_BOUND = 30_000
+"""Chroma reads the rows that a call has found in one statement, and SQLite takes 32,766 values in one."""
 _SYNC = 1_000
 """Chroma writes its vector index to disk once in so many rows (its own default, too)."""
 _SPACE = {"hnsw": {"space": "cosine", "ef_construction": 200, "ef_search": 100, "sync_threshold": _SYNC}}
@@ -113,6 +115,8 @@ class Table:
         """Key -> row."""
         self.certain = True
         """Whether `rows` is what the collection holds: false for good once a write has failed."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each write."""
         self._settled = known is not None
         self._keys_of: defaultdict[str, set[str]] = defaultdict(set)
         if known is None:
@@ -120,12 +124,11 @@ class Table:
         else:
             self._note(known, known.values())
 
-    def refresh(self) -> None:
+    def reload(self) -> None:
         """Take in what other processes have written to the same collection since."""
-        if self._collection.count() != len(self.rows):
-            self.rows.clear()
-            self._keys_of.clear()
-            self._read_index()
+        self.rows.clear()
+        self._keys_of.clear()
+        self._read_index()
 
     def _read_index(self) -> None:
         for keys in _batches(self._collection.get(include=[])["ids"]):
@@ -200,29 +203,28 @@ class Table:
             return [[] for _ in embeddings_N]
         # Some more than k are asked for, and many where the last of them is as near as the k-th, so that who is in is
         # hardly ever decided by Chroma's own order of equals.
-        for asked in (k + 2, 2 * k + 20):
-            found_N = self._query(embeddings_N, min(asked, len(self.rows)), vectors)
-            if asked >= len(self.rows) or not any(_cut(found, k) for found in found_N):
-                break
+        found_N = self._query(embeddings_N, k + 2, vectors)
+        again = [i for i, found in enumerate(found_N) if _cut(found, k) and k + 2 < len(self.rows)]
+        for i, found in zip(again, self._query(embeddings_N[again], 2 * k + 20, vectors), strict=True):
+            found_N[i] = found
         return [self._best(found, k) for found in found_N]
 
     def _query(self, embeddings_N: NDArray[np.float32], n: int, vectors: bool) -> list[list[Near]]:
         """The n rows nearest to each, nearest first, those left out that the index does not know."""
         import numpy as np
 
+        n = min(n, len(self.rows), _BOUND)
         wanted = ["distances", "metadatas", *(["embeddings"] if vectors else [])]
-        found = cast(Any, self._collection.query(query_embeddings=embeddings_N, n_results=n, include=wanted))  # type: ignore[arg-type]
         none = np.zeros(0, dtype=np.float32)
-        near_vectors_N = found["embeddings"] if vectors else [[none] * len(keys) for keys in found["ids"]]
-        rows_N = zip(found["ids"], found["distances"], found["metadatas"], near_vectors_N, strict=True)
-        return [
-            [
-                Near(key, 1.0 - far, metadata, vector)
-                for key, far, metadata, vector in zip(*of, strict=True)
-                if key in self.rows
-            ]
-            for of in rows_N
-        ]
+        found_N: list[list[Near]] = []
+        for part in _batches(embeddings_N, _BOUND // n):
+            found = cast(Any, self._collection.query(query_embeddings=part, n_results=n, include=wanted))  # type: ignore[arg-type]
+            near_vectors = found["embeddings"] if vectors else [[none] * len(keys) for keys in found["ids"]]
+            rows = zip(found["ids"], found["distances"], found["metadatas"], near_vectors, strict=True)
+            for of in rows:
+                each = zip(*of, strict=True)
+                found_N.append([Near(key, 1.0 - far, row, v) for key, far, row, v in each if key in self.rows])
+        return found_N
 
     def _best(self, found: Sequence[Near], k: int) -> list[Near]:
         least = min((each.like for each in found[:k]), default=0.0)
@@ -235,6 +237,7 @@ class Table:
         certain, self.certain, self._settled = self.certain, False, False
         yield
         self.certain = certain
+        self.on_change()
 
     def _note(self, keys: Iterable[str], rows: Iterable[Row]) -> None:
         for key, row in zip(keys, rows, strict=True):
@@ -272,5 +275,5 @@ def open_client(path: Path | None) -> Client:
     return cast("Client", chromadb.PersistentClient(path=str(path), settings=settings))
 
 
-def _batches(items: Sequence[Any]) -> Iterator[Any]:
-    return (items[start : start + ROWS_PER_CALL] for start in range(0, len(items), ROWS_PER_CALL))
+def _batches(items: Sequence[Any] | NDArray[np.float32], size: int = ROWS_PER_CALL) -> Iterator[Any]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -19,6 +19,7 @@ from pmd_agent.memory.folder import FolderLock, claim_for_embedder
 from pmd_agent.memory.index_file import IndexFile
 from pmd_agent.memory.ledger import Ledger
 from pmd_agent.memory.table import Near, Record, Row, Table, open_client, open_collection, open_table
+from pmd_agent.memory.writers import Writers
 from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Experience, Tier
 
@@ -38,14 +39,21 @@ _REMEMBERED_VECTORS = 4_096
 class Tables:
     """Three live tables and one archive. Knows steps and moves, not what a strategy or a generation is."""
 
-    def __init__(self, client: Client, embedder: Embedder, prefix: str, index: IndexFile | None = None) -> None:
-        """`prefix` leads the names of the collections."""
+    def __init__(
+        self, client: Client, embedder: Embedder, prefix: str, index: IndexFile | None = None, *, shared: bool = False
+    ) -> None:
+        """`prefix` leads the names of the collections. `shared`: other processes may write to them, too."""
         known = index.rows if index else {}
+        self._writers = Writers(open_collection(client, f"{prefix}writers")) if shared else None
         self.live: dict[Tier, Table] = {tier: open_table(client, prefix + tier, known) for tier in TIERS}
         self.archive = open_table(client, f"{prefix}archive", known)
         if index:
             index.tables = (*self.live.values(), self.archive)
         self.ledger = Ledger(open_collection(client, f"{prefix}ledger"))
+        self._parts: tuple[Table | Ledger, ...] = (*self.live.values(), self.archive, self.ledger)
+        if self._writers is not None:
+            for part in self._parts:
+                part.on_change = self._writers.announce
         self._embedder = embedder
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         archived = self.archive.rows
@@ -68,8 +76,9 @@ class Tables:
 
     def refresh(self) -> None:
         """Take in what other processes have written: for a store on a server."""
-        for table in (*self.live.values(), self.archive):
-            table.refresh()
+        if self._writers is not None and self._writers.others_wrote():
+            for part in self._parts:
+                part.reload()
 
     def settle(self) -> None:
         """Before closing an embedded store: make the next opening quick (`Table.settle`)."""

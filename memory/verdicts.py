@@ -64,6 +64,13 @@ def _verdict(standings: Standings, entry_id: str, problems: Collection[str], rul
             return "quarantined", f"harmful: {shown}"
         if now == "quarantined" and evidence.n >= rules.least and min(right.mean, evidence.lift) <= 0:
             return "quarantined", ""
+    if now == "quarantined" and not rules.trial:
+        tried = standings.tried(entry_id)
+        if (tried.mean < 0 and tried.n >= CORRECT) or not evidence.n:
+            return (
+                "quarantined",
+                "",
+            )  # by its trials, or by a bank that does not say why; nothing was seen that speaks for it
     if rules.absorbed is not None and problems:
         rates = [standings.passed[p][1] if p in standings.passed else 0.0 for p in problems]
         if min(rates) >= rules.absorbed:

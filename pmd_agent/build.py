@@ -12,9 +12,9 @@ from pmd_agent.curriculum import Curriculum
 from pmd_agent.distillation.context import student_messages
 from pmd_agent.embedding import build_embedder
 from pmd_agent.errors import ProblemError, RunError
-from pmd_agent.evaluation import accuracy
+from pmd_agent.evaluation import Outcome
 from pmd_agent.loop import practise
-from pmd_agent.memory.bank import generation_of, import_bank, read_bank
+from pmd_agent.memory.bank import generation_of, import_bank, read_bank, take_back
 from pmd_agent.memory_of import open_memory
 from pmd_agent.policies import Policy
 from pmd_agent.problems import ProblemSets, first_of_each_kind, load_problems
@@ -90,10 +90,13 @@ def _lead(
 
 
 def evaluate_run(
-    run: RunDir, *, console: Console, base: bool, with_memory: bool, max_problems: int | None
-) -> dict[str, Any]:
-    """Accuracy of a run's adapter (or its base) on its test problems; `with_memory` reads the run's memory in the prompt."""
-    recipe = run.recipe
+    run: RunDir, *, console: Console, base: bool, with_memory: bool, max_problems: int | None, on: Recipe | None = None
+) -> list[Outcome]:
+    """A run's adapter (or its base) on its test problems, or on those of the recipe `on`, checked as that one says.
+
+    `with_memory` reads the run's memory in the prompt. One outcome a problem.
+    """
+    recipe = run.recipe if on is None else run.recipe.model_copy(update={"problems": on.problems})
     if max_problems is not None:
         recipe = recipe.model_copy(
             update={"evaluate": recipe.evaluate.model_copy(update={"max_problems": max_problems})}
@@ -108,7 +111,7 @@ def evaluate_run(
     try:
         m = Metrics(-1)
         with console.stage(f"evaluating on {len(parts.test)} problems"):
-            return accuracy(evaluate(parts, m, parts.test, with_memory))
+            return evaluate(parts, m, parts.test, with_memory)
     finally:
         parts.memory.close()
         parts.policy.close()
@@ -181,8 +184,13 @@ def _prepare(
     def open_in(run: RunDir) -> Parts:
         kept = recipe.memory
         memory = open_memory(recipe, run.memory_path, embedder)
-        if not frozen:
+        if not frozen or not memory.shared:
             memory.rollback(run.next_step)
+        if not frozen:
+            if not run.next_step and take_back(memory):
+                console.warn(
+                    "an import into this run's memory was killed before its end and has been taken back: import again"
+                )
             if kept.bank is not None and not run.next_step and not memory.noted("bank"):
                 count = import_bank(memory, kept.bank, trial=bool(kept.lift.trial))
                 console.info(f"{count} memories from the bank {kept.bank}")

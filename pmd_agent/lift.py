@@ -45,16 +45,17 @@ class Teaching:
     def observed(
         self, rollouts_PG: Sequence[Sequence[Rollout]], verdicts_PG: Sequence[Sequence[Verdict]]
     ) -> dict[str, Evidence]:
-        """Evidence of this step. A memory that was drawn but did not fit the budget says nothing of itself."""
+        """Evidence of this step: what offering each memory did. One that was drawn counts also where the budget dropped it.
+
+        Otherwise it would be seen only in such contexts as leave room for it, which are poorer ones, and look harmful.
+        """
         seen = []
         for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True):
             for rollout, verdict in zip(rollouts_G, verdicts_G, strict=True):
                 draw, gain = self.draws.get(rollout.id), self.gains.get(rollout.id)
                 if draw is None or gain is None or verdict.correct is None:
                     continue
-                read = self.read.get(rollout.id, ())
-                shown = {name: p for name, p in draw.shown.items() if name in read or name.startswith("tier:")}
-                seen.append(Seen(rollout.problem_id, verdict.correct, gain, shown, draw.hidden))
+                seen.append(Seen(rollout.problem_id, verdict.correct, gain, draw.shown, draw.hidden))
         return observations(seen)
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 from pmd_agent.embedding import build_embedder
 from pmd_agent.memory import Embedder, Memory
 from pmd_agent.memory.reading import Options
 from pmd_agent.recipe import Recipe
+from pmd_agent.run_files import to_json, write_atomically
+
+NAME = "on_server.json"
+"""The file in a run's memory folder that says under which name its memory is on a server."""
 
 
 def open_memory(recipe: Recipe, folder: Path, embedder: Embedder | None = None) -> Memory:
@@ -24,9 +29,17 @@ def open_memory(recipe: Recipe, folder: Path, embedder: Embedder | None = None) 
     )
     if kept.server is None:
         return Memory.open(folder, embedder, **options)
-    return Memory.connect(kept.server, name_on_server(recipe, folder), embedder, **options)
+    memory = Memory.connect(kept.server, name_on_server(recipe, folder), embedder, **options)
+    if not (note := folder / NAME).is_file():
+        write_atomically(note, to_json({"server": kept.server, "name": name_on_server(recipe, folder)}))
+    return memory
 
 
 def name_on_server(recipe: Recipe, folder: Path) -> str:
-    """The run's name and a hash of where its folder is: two runs of one name in two places are two memories."""
+    """The name that is noted in the folder, which stays the same when a run's folder is moved.
+
+    A new one is the run's name and a hash of where its folder is: two runs of one name in two places are two memories.
+    """
+    if (note := folder / NAME).is_file():
+        return str(json.loads(note.read_text("utf-8"))["name"])
     return f"{recipe.name.lstrip('_') or 'run'}-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]}"

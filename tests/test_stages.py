@@ -32,7 +32,7 @@ from pmd_agent.stages import (
     verify,
     weigh,
 )  # fmt: skip
-from pmd_agent.types import Insight, Problem, Verdict
+from pmd_agent.types import Behavior, Insight, Problem, Verdict
 
 PROBLEMS = (Problem("p/0", "2 + 2?", "4"), Problem("p/1", "2 + 3?", "5"))
 INSIGHTS = json.dumps({"strategies": ["Add them."], "lessons": ["Never guess."], "behaviors": ["sums: Add them."]})
@@ -128,6 +128,31 @@ def test_behaviors_come_every_k_steps_and_cite_the_insights_that_say_so(memory: 
     parts.steps = 5
     assert "behaviors" not in step(parts, 2).values
     assert step(parts, 4).values["behaviors"] == 1, "not at the last step"
+
+
+@pytest.mark.parametrize("state", ["trial", "quarantined"])
+def test_no_rule_is_made_of_what_is_not_trusted(memory: Memory, state: str) -> None:
+    entry = Insight("0/p/0/strategy", "p/0", "strategy", "Poison the well.", 0.5, (), 0, 0)
+    memory.put("insight", [entry], [], step=-1)
+    memory.note(-1, states={entry.id: [state, "bank"]})
+    parts = make(memory, ["9", "9", "9", "9"], memory={"lessons_kept": 1})
+    step(parts, 1)
+    assert memory.behaviors() and memory.state(entry) == state
+    assert not any("Poison the well." in str(prompt) for prompt in parts.policy.prompts)  # type: ignore[attr-defined]
+
+
+def test_what_a_bank_says_of_other_problems_outlives_a_generation(memory: Memory) -> None:
+    insights = [Insight(f"0/{p}/s", p, "strategy", "Add them.", 0.5, (), 0, 0) for p in ("p/0", "elsewhere")]
+    memory.put("insight", insights, [], step=-1)
+    rules = [
+        Behavior(f"0/{i.problem_id}", f"behavior_{i.problem_id}", f"Of {i.id}", "c", 1, (i.id,), 0, 0) for i in insights
+    ]
+    memory.put("behavior", rules, [], step=-1)
+    parts = make(memory, ["4", "9", "5", "9"])
+    step(parts, 1)
+    assert {b.name for b in memory.behaviors()} == {"behavior_sums", "behavior_elsewhere"}
+    step(parts, 3)
+    assert {b.name for b in memory.behaviors()} == {"behavior_sums", "behavior_elsewhere"}
 
 
 def test_behaviors_outlive_a_generation_that_could_not_be_read(memory: Memory) -> None:

@@ -40,7 +40,8 @@ def recall(
         console.info(text)
         console.info("")
         lift = recipe.memory.lift
-        some = {"trial": lift.share_on_trial, "quarantined": lift.share_quarantined}
+        some = {e.id: lift.share_on_trial for e in found.on_trial}
+        some |= {e.id: lift.share_quarantined for e in found.quarantined}
         rows = []
         for choice in found.choices:
             chosen = choice.chosen and choice.id in reading.read
@@ -48,7 +49,7 @@ def recall(
             spare = choice.chosen and choice.id not in (*reading.read, *reading.dropped)
             why = choice.why + (", another solution is read" if spare else "")
             why += f", but over memory.max_tokens={budget}" if choice.id in reading.dropped else ""
-            share = some.get(memory.standings().state(choice.id), 0.0)
+            share = some.get(choice.id, 0.0)
             by = "read" if chosen else f"{100 * share:.0f} %" if share else "-"
             rows.append((by, choice.tier, choice.id, why))
         if rows:

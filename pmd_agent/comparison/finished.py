@@ -14,6 +14,8 @@ from pmd_agent.recipe import Recipe
 from pmd_agent.run_dir import RunDir
 
 MEASURED = ("base", "final", "final_with_memory")
+ELSEWHERE = "elsewhere"
+"""The folder of what was measured on other problems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class FinishedRun:
     summary: Mapping[str, Any]
     outcomes: Mapping[str, tuple[Outcome, ...]]
     """base, final and, where it was measured, final_with_memory: one outcome a test problem."""
+    elsewhere: Mapping[str, tuple[tuple[Outcome, ...], tuple[Outcome, ...]]]
+    """Of other problems (`pmd evaluate RUN --on RECIPE`), by name: outcomes before the run, and after it."""
     curve: tuple[Point, ...]
     metrics: tuple[Mapping[str, Any], ...]
 
@@ -57,7 +61,7 @@ def read_runs(paths: Sequence[str | Path], runs: Path = Path("runs")) -> tuple[l
     """
     folders = [folder for path in paths for folder in _folders(path, runs)]
     unfinished = [str(f) for f in folders if not (f / "summary.json").is_file()]
-    finished = [_read(f) for f in dict.fromkeys(folders) if (f / "summary.json").is_file()]
+    finished = [read_run(f) for f in dict.fromkeys(folders) if (f / "summary.json").is_file()]
     if not finished:
         raise RunError(
             f"None of these runs is finished: {', '.join(unfinished)}.", "Go on with them: pmd run RECIPE --resume."
@@ -74,17 +78,25 @@ def _folders(path: str | Path, runs: Path) -> list[Path]:
     return [RunDir.open(path, runs).path]
 
 
-def _read(folder: Path) -> FinishedRun:
+def read_run(folder: Path) -> FinishedRun:
+    """One run. Of one that is not finished, what there is. Raises RunError where its files cannot be read."""
     run = RunDir.open(folder)
+    measured = folder / "evaluation"
     try:
-        outcomes = {
-            name: tuple(_outcome(row) for row in _lines(folder / "evaluation" / f"{name}.jsonl"))
-            for name in MEASURED
-            if (folder / "evaluation" / f"{name}.jsonl").is_file()
+        outcomes = {name: read for name in MEASURED if (read := _outcomes(measured / f"{name}.jsonl"))}
+        elsewhere = {
+            path.stem: (_outcomes(path / "base.jsonl"), _outcomes(path / "final.jsonl"))
+            for path in sorted((measured / ELSEWHERE).glob("*"))
         }
         metrics = tuple(run.metrics())
         return FinishedRun(
-            folder, run.recipe, run.read_json("summary.json") or {}, outcomes, tuple(_curve(metrics)), metrics
+            folder,
+            run.recipe,
+            run.read_json("summary.json") or {},
+            outcomes,
+            elsewhere,
+            tuple(_curve(metrics)),
+            metrics,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
@@ -96,8 +108,10 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
     return (json.loads(line) for line in path.read_text("utf-8").splitlines() if line)
 
 
-def _outcome(row: Mapping[str, Any]) -> Outcome:
-    return Outcome(row["problem"], row["kind"], row["checked"], row["correct"], row["majority"], row["unchecked"])
+def _outcomes(path: Path) -> tuple[Outcome, ...]:
+    """A line a problem; nothing where there is no such file."""
+    names = ("problem", "kind", "checked", "correct", "majority", "unchecked")
+    return tuple(Outcome(*(row[name] for name in names)) for row in _lines(path)) if path.is_file() else ()
 
 
 def _curve(metrics: Iterable[Mapping[str, Any]]) -> Iterable[Point]:

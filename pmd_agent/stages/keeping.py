@@ -61,5 +61,5 @@ def weigh(
         ("retired", "retired"),
     )
     for state, name in states:
-        if count := len(standings.ids(state)):
+        if count := len(parts.memory.in_state(state)):
             m.values[name] = count

@@ -53,6 +53,10 @@ def distil(
     def control_prompt_of(context: TeacherContext, rollout: Rollout) -> tuple[list[int] | None, bool]:
         return prompt_within(context, rollout)[1], not context.is_empty_for(rollout.id)
 
+    def trial_prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
+        reading, prompt = prompt_within(context, rollout)
+        return None if reading.dropped else prompt  # what did not fit was not tried
+
     settings = parts.recipe.distill
     taught_P = contexts_P if settings.teacher.reads_problem else [without_problem(c) for c in contexts_P]
     chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, taught_P, prompt_of)
@@ -71,9 +75,7 @@ def distil(
             if (gain := parts.trainer.gain([e for e in control.examples if e.advantage is None])) is not None:
                 m.values[f"teacher_gain_{name}"] = gain
         if limit := parts.recipe.memory.lift.trial:
-            trials = planned(
-                recalled_P, rollouts_PG, verdicts_PG, lambda context, r: prompt_within(context, r)[1], limit
-            )
+            trials = planned(recalled_P, rollouts_PG, verdicts_PG, trial_prompt_of, limit)
             teaching.tried = trials.found(parts.trainer.log_ratios(trials.examples)) if trials.examples else {}
         m.values |= parts.trainer.step(chosen.examples)
     teaching.gains = parts.trainer.gains

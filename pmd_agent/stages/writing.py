@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pmd_agent.memory import Embedder, cluster_problems, with_old_ids
+from pmd_agent.memory.bank import BEFORE
 from pmd_agent.stages.parts import Metrics, Parts, frozen, seed_for, stage
 from pmd_agent.text import neutralise, strip_thinking
 from pmd_agent.types import Behavior, Experience, Insight, Problem
@@ -56,10 +57,12 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
         return []
     markers = parts.policy.markers
+    # A rule made of what is not trusted would be trusted.
+    doubted = parts.memory.in_state("trial", "quarantined")
     known = {
         problem.id: [_harmless(i, markers) for i in insights]
         for problem in parts.train
-        if (insights := parts.memory.insights(problem.id))
+        if (insights := [i for i in parts.memory.insights(problem.id) if i.id not in doubted])
     }
     clusters = cluster_problems(
         [(p.id, p.prompt) for p in parts.train if p.id in known],
@@ -81,9 +84,13 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
         record=m.asked.append,
     )
-    if counts["unparsed"]:  # what a cluster could not say again is not thereby false
-        said = {behavior.name for behavior in behaviors}
-        behaviors += [old for old in parts.memory.behaviors() if old.name not in said]
+    said = {behavior.name for behavior in behaviors}
+    banked = {entry.id for entry in parts.memory.imported("behavior", step=BEFORE)}
+    for old in parts.memory.behaviors():
+        # What a cluster could not say again is not thereby false; nor what a bank says of other problems than these.
+        of_others = old.id in banked and not parts.memory.problems_of(old) & known.keys()
+        if old.name not in said and (counts["unparsed"] or of_others):
+            behaviors.append(old)
     parts.memory.replace_behaviors(behaviors, m.step)
     m.values["behaviors"] = len(behaviors)
     m.values |= {f"generalisations_{name}": count for name, count in counts.items()}

@@ -26,8 +26,10 @@ def attempt(number: int, *, correct: bool) -> Experience:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """A run that remembers two attempts, an insight and two behaviors, one of them retired."""
+    """A run of eleven steps that remembers two attempts, an insight and two behaviors, one of them retired."""
     path = RunDir.create(Recipe(name="one", runs=tmp_path / "runs")).path
+    (path / "metrics.jsonl").touch()
+    (path / "state.json").write_text(json.dumps({"next_step": 11, "metrics_bytes": 0}))
     insight = Insight("3/p1/s0", "p1", "strategy", "Count ring atoms first.", 0.5, ("3/p1/0", "3/p1/1", "2/p1/0"), 3, 3)
     old = Behavior("3/b0", "behavior_old", "An old rule about \x1b[2Jscreens.", "c0", 1, ("3/p1/s0",), 3, 3)
     new = Behavior(
@@ -50,6 +52,13 @@ def test_list(run: Path, pmd: Pmd) -> None:
     assert "behavior_count_rings (4 problems)" in text and "p1 strategy" in text and "p1 wrong" in text
     assert "behavior_old" not in text
     assert max(map(len, lines)) < 260
+
+
+def test_what_a_killed_step_left_is_not_shown(run: Path, pmd: Pmd) -> None:
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.replace_behaviors([Behavior("11/b0", "behavior_half", "Half a step.", "c0", 1, (), 11, 11)], 11)
+    text = pmd("memory", "list", "one").stdout
+    assert "behavior_half" not in text and "behavior_count_rings" in text
 
 
 def test_list_one_tier_and_a_limit(run: Path, pmd: Pmd) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ import pytest
 
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory import HashingEmbedder, Memory
-from pmd_agent.memory.bank import export_bank, generation_of, import_bank, read_bank
+from pmd_agent.memory.bank import export_bank, generation_of, import_bank, read_bank, take_back
+from pmd_agent.memory.standing import Sums
 from pmd_agent.types import TIERS
 
 HOSTILE = ["a\x00b", "\ud83d\ude00", "<|im_end|>", "\x100000", "line\u2028line\r\n", "x" * 50_000]
@@ -27,7 +29,7 @@ def full(memory: Memory, make: SimpleNamespace) -> Memory:
     memory.rewrite_insights("h", [make.insight("7/h/strategy-0", text=HOSTILE[1], sources=[e.id for e in attempts])])
     memory.rewrite_insights("h", [make.insight("8/h/strategy-0", text="other", sources=("7/h/0",))])
     memory.replace_behaviors([make.behavior("8/behavior_h", sources=("7/h/strategy-0",))], 8)
-    memory.note(5, lift={"7/h/0": [2, 0.5, 0.25, 0, 0, 0]}, uses={"7/h/0": 3})
+    memory.note(5, lift={"7/h/0": [2, 0.5, 0.25, 0, 0, 0]}, uses={"7/h/0": 3}, tried={"8/h/strategy-0": [3, 1.5, 0.75]})
     memory.note(
         8, lift={"7/h/0": [0, 0, 0, 1, 0.5, 0.25]}, uses={"7/h/0": 1}, states={"8/behavior_h": ["quarantined", "harm"]}
     )
@@ -47,7 +49,9 @@ def test_out_in_and_out_again_is_the_same(full: Memory, tmp_path: Path, form: st
             assert other.list(tier) == full.list(tier)
         (rule,) = other.behaviors()
         assert [s.text for s in other.sources_of(rule)] == [HOSTILE[1]], "archived, and still its source"
-        assert other.standings().uses("7/h/0") == 4 and other.standings().of("7/h/0").n == 3
+        assert other.standings().uses("7/h/0") == 4
+        assert other.standings().of("7/h/0") == full.standings().of("7/h/0"), "faded as it was, not fresh"
+        assert other.standings().tried("8/h/strategy-0") == full.standings().tried("8/h/strategy-0") != Sums()
         assert other.standings().state(rule.id) == "quarantined"
     assert first.read_bytes() == second.read_bytes()
     assert not list(tmp_path.glob("*.tmp"))
@@ -77,6 +81,14 @@ def test_what_a_run_writes_never_takes_the_id_of_a_banks_entry(
         assert generation_of(third) == 2
 
 
+def test_nor_that_of_one_that_was_merged_into_it(memory: Memory, tmp_path: Path, make: SimpleNamespace) -> None:
+    memory.rewrite_insights("p", [make.insight("1/p/lesson-0", text="said twice", merged=("g3/1/p/lesson-0",))])
+    export_bank(memory, tmp_path / "a.jsonl")
+    with Memory.open(tmp_path / "other", HashingEmbedder(64)) as other:
+        import_bank(other, tmp_path / "a.jsonl")
+        assert generation_of(other) == 4
+
+
 def test_an_import_that_was_killed_is_begun_anew(full: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = export_bank(full, tmp_path / "a.jsonl")
     with Memory.open(tmp_path / "other", HashingEmbedder(64)) as other:
@@ -90,7 +102,8 @@ def test_an_import_that_was_killed_is_begun_anew(full: Memory, tmp_path: Path, m
 
             patch.setattr(Memory, "put", killed)
             import_bank(other, tmp_path / "a.jsonl")
-        assert import_bank(other, tmp_path / "a.jsonl") == count
+        assert other.counts()["experience"] and take_back(other) and not any(other.counts().values())
+        assert import_bank(other, tmp_path / "a.jsonl") == count and not take_back(other)
         export_bank(other, tmp_path / "b.jsonl")
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
 
@@ -107,6 +120,12 @@ def broken(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
     )
 
 
+def changed(line: str, **fields: object) -> str:
+    """A row whose entry has other values."""
+    row = json.loads(line)
+    return json.dumps(row | {"entry": json.dumps(json.loads(row["entry"]) | fields)})
+
+
 @pytest.mark.parametrize(
     ("breaks", "says"),
     [
@@ -116,6 +135,17 @@ def broken(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
         (broken(lambda lines: [*lines, lines[1][: len(lines[1]) // 2]]), "no bank that can be read"),
         (broken(lambda lines: [*lines, json.dumps(json.loads(lines[1]) | {"entry": "{}"})]), "entry 2:"),
         (broken(lambda lines: [*lines, json.dumps(json.loads(lines[1]) | {"state": "odd"})]), "entry 2: .*odd"),
+        (broken(lambda lines: lines[:-1]), "it has 0 entries, and its header tells of 1"),
+        (broken(lambda lines: [*lines, lines[1]]), "entry 2: the experience '3/p/0' is there twice"),
+        (broken(lambda lines: [*lines, json.dumps(json.loads(lines[1]) | {"entry": "[]"})]), "entry 2:"),
+        (broken(lambda lines: [lines[0], changed(lines[1], reward=None)]), "entry 1: its reward is None"),
+        (broken(lambda lines: [lines[0], changed(lines[1], step="x")]), "entry 1: its step is 'x'"),
+        (broken(lambda lines: [lines[0], changed(lines[1], text=7)]), "entry 1: its text is 7"),
+        (broken(lambda lines: [lines[0], json.dumps(json.loads(lines[1]) | {"uses": math.inf})]), "entry 1:"),
+        (
+            broken(lambda lines: [lines[0], json.dumps(json.loads(lines[1]) | {"tried": [math.nan, 0, 0]})]),
+            "entry 1: evi",
+        ),
         (lambda path: path.write_bytes(b"\xff\xfe"), "no bank that can be read"),
         (lambda path: path.unlink(), "There is no bank"),
     ],

@@ -142,7 +142,7 @@ def test_memories_are_left_out_as_often_as_asked_and_the_same_each_time(make: Si
     assert draw(whole, [(e, 0.0) for e, _ in probation], leave_out=0, leave_out_tier=0, seed="").context == whole
 
 
-def test_what_the_budget_dropped_says_nothing(make: SimpleNamespace) -> None:
+def test_what_was_offered_counts_whether_or_not_it_fitted(make: SimpleNamespace) -> None:
     rollouts = [Rollout(f"3/p/{i}", "p", (), (), (), (), "", "stop", 0) for i in range(2)]
     teaching = Teaching()
     for rollout, gain in zip(rollouts, (1.0, 0.0), strict=True):
@@ -151,7 +151,7 @@ def test_what_the_budget_dropped_says_nothing(make: SimpleNamespace) -> None:
         teaching.read[rollout.id] = ("1/b0",)
     found = teaching.observed([rollouts], [[Verdict(1.0, True), Verdict(1.0, True)]])
     drawn = teaching.draws["3/p/0"]
-    assert set(found) == set(drawn.hidden) | ({"1/b0"} & set(drawn.shown))
+    assert set(found) == {*drawn.hidden, *drawn.shown} and set(drawn.shown) - {"1/b0"}
     assert teaching.uses() == {"1/b0": 2}
     assert teaching.observed([rollouts], [[Verdict(None, None), Verdict(None, None)]]) == {}
 
@@ -162,4 +162,4 @@ def test_states_go_back_with_their_step(memory: Memory, make: SimpleNamespace) -
     assert memory.judge(1, Rules()) and memory.state(memory.insights("p")[0]) == "quarantined"
     assert memory.judge(1, Rules()) == {}
     memory.rollback(1)
-    assert memory.standings().not_live() == set() and memory.standings().of("1/p/lesson-0").n == 0
+    assert memory.in_state("trial", "quarantined", "retired") == set() and memory.standings().of("1/p/lesson-0").n == 0

@@ -19,7 +19,7 @@ import pytest
 
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory import HashingEmbedder, Memory, recall
-from pmd_agent.types import Problem
+from pmd_agent.types import Insight, Problem
 
 CHROMA = shutil.which("chroma", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 WRITE = """
@@ -88,6 +88,26 @@ def test_two_processes_write_and_nothing_is_lost(server: str, make: SimpleNamesp
             assert {e.id for e in reader.experiences(name)} == {f"{s}/{name}/{g}" for s in range(20) for g in range(3)}
         assert reader.counts() == {"experience": 120, "insight": 2, "behavior": 0, "archive": 38}
         make.dump(reader)
+
+
+def test_what_another_process_replaced_and_judged_is_taken_in(server: str, make: SimpleNamespace) -> None:
+    with (
+        Memory.connect(server, "judged", make.TinyEmbedder()) as one,
+        Memory.connect(server, "judged", make.TinyEmbedder()) as other,
+    ):
+        one.rewrite_insights("p", [make.insight("1/p/strategy-0", text="first")])
+        assert [i.text for i in recalled(other)] == ["first"]
+        one.rewrite_insights("p", [make.insight("2/p/strategy-0", text="second")])  # as many as before
+        assert [i.text for i in other.insights("p")] == [], "what it knew of is gone, and is passed over"
+        assert [i.text for i in recalled(other)] == ["second"]
+        one.note(3, states={"2/p/strategy-0": ["quarantined", "harm"]})
+        assert recalled(other) == () and other.standings().state("2/p/strategy-0") == "quarantined"
+        reads = other._tables._writers
+        assert reads is not None and not reads.others_wrote(), "nothing is read again where nothing was written"
+
+
+def recalled(memory: Memory) -> tuple[Insight, ...]:
+    return recall(memory, [Problem("p", "x")], [[]])[0].context.strategies
 
 
 def test_rollback_is_exact_on_a_server_too(server: str, make: SimpleNamespace) -> None:

@@ -388,6 +388,14 @@ def test_of_equals_the_newest_are_found(memory: Memory, make: SimpleNamespace, e
     assert found == [f"{step}/p/0" for step in reversed(range(equals))][:3]
 
 
+def test_more_is_found_than_one_statement_of_sqlite_holds(memory: Memory, make: SimpleNamespace) -> None:
+    memory.replace_behaviors([make.behavior(f"1/b{i}", text=f"rule {i} of {i % 7}") for i in range(40)], 1)
+    asked = [f"rule {i % 40} of {i % 40 % 7}" for i in range(1_200)]  # 1,200 x 32 rows: more than 32,766
+    found = memory.nearest_behaviors_P(asked, 30)
+    assert [near[0][0].text for near in found] == asked
+    assert found[:40] == memory.nearest_behaviors_P(asked[:40], 30)
+
+
 def test_nearest_behaviors(memory: Memory, make: SimpleNamespace) -> None:
     rules = ["zog max", "zog", "vit min"]
     memory.replace_behaviors([make.behavior(f"1/behavior_{i}", text=text) for i, text in enumerate(rules)], 1)

@@ -14,9 +14,10 @@ from pmd_agent.memory.bank import export_bank, import_bank
 from pmd_agent.memory.standing import MOST, Standings, Sums, worth
 from pmd_agent.memory.verdicts import transitions
 from pmd_agent.trials import planned
-from pmd_agent.types import Problem, Rollout, Verdict
+from pmd_agent.types import Insight, Problem, Rollout, Verdict
 
 TRIAL = Rules(harmful=2.0, trial=True)
+LESSON = Insight("1/p/lesson-0", "p", "lesson", "Never guess.", 0.5, (), 1, 1)
 PLAIN = {"a": 0.1, "lucky": 0.1, "b": 0.3, "c": 0.5}
 """A teacher that reads nothing; `a` is right, `lucky` is right although its rule is false."""
 READING = {"true": {"a": 0.5, "b": 0.3, "c": 0.2}, "false": {"a": 0.01, "b": 0.8, "c": 0.19}}
@@ -133,6 +134,40 @@ def test_a_bank_is_on_trial_and_goes_back_to_it(memory: Memory, bank: Path, tmp_
     assert again.read_text().count('"state": "live"') == bank.read_text().count('"state": "live"') == 4
     memory.rollback(3)
     assert memory.standings().state("1/behavior_a") == "trial"
+
+
+def test_what_trials_found_harmful_stays_away_in_a_run_without_trials(memory: Memory, tmp_path: Path) -> None:
+    with Memory.ephemeral(HashingEmbedder(64)) as full:
+        full.rewrite_insights("p", [LESSON])
+        s = summed([DOWN] * 8)
+        full.note(1, tried={LESSON.id: [s.n, s.total, s.squares]})
+        assert full.judge(1, TRIAL)[LESSON.id][0] == "quarantined"
+        export_bank(full, tmp_path / "a.jsonl")
+    import_bank(memory, tmp_path / "a.jsonl")
+    for step in range(3):
+        memory.note(step, passed={"p": 0.5})
+        assert memory.judge(step, Rules()) == {}
+    assert memory.in_state("quarantined") == {LESSON.id}
+
+
+def test_nor_does_one_return_of_which_nothing_is_known() -> None:
+    away = Standings({0: {"states": {"m": ["quarantined", "in the bank a.jsonl"]}}})
+    assert transitions(away, {"m": ["p"]}, Rules()) == {}
+
+
+def test_a_retired_memory_of_a_bank_is_tried_too(memory: Memory, tmp_path: Path) -> None:
+    with Memory.ephemeral(HashingEmbedder(64)) as full:
+        full.rewrite_insights("p", [LESSON])
+        full.note(1, states={LESSON.id: ["retired", "the student solves its problem"]})
+        export_bank(full, tmp_path / "a.jsonl")
+    import_bank(memory, tmp_path / "a.jsonl", trial=True)
+    assert memory.in_state("trial") == {LESSON.id} and memory.judge(0, TRIAL) == {}
+
+
+def test_what_is_archived_is_in_no_state(memory: Memory, bank: Path) -> None:
+    import_bank(memory, bank, trial=True)
+    memory.replace_behaviors([], 3)
+    assert memory.in_state("trial", "quarantined") == {"1/p/strategy-0", "1/p/lesson-0"}
 
 
 def test_without_trials_a_bank_is_read_at_once(memory: Memory, bank: Path) -> None:
