@@ -116,7 +116,7 @@ class Rollout(Section):
     max_prompt_tokens: int = Field(2048, ge=16)
     """Longer problems are left out at the start, counted and named."""
     success_threshold: float = Field(0.5, gt=0, le=1)
-    """A reward of at least this counts as correct."""
+    """A reward of at least this counts as correct, where a function of yours gives it. (Code: what passes all tests.)"""
 
 
 # --- memory and the programs that write it ------------------------------------------------------------------------

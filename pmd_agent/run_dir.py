@@ -30,6 +30,8 @@ from pmd_agent.run_lock import lock_folder
 
 MAY_CHANGE = ("name", "runs", "steps", "epochs", "checkpoint_every", "keep_checkpoints", "evaluate.")
 """Keys in which a resumed run may differ from its recipe; `name` and `runs` say where it is."""
+MEASURED_SO = ("evaluate.samples", "evaluate.temperature", "evaluate.top_p", "evaluate.max_problems")
+"""Of these, those that stay once the base was measured: before and after would be two different measurements."""
 _FIRST_FILES = {"lock", "environment.json", "environment.json.tmp", "recipe.yaml.tmp"}
 """All that is there of a run that was killed before recipe.yaml was written."""
 
@@ -80,7 +82,12 @@ class RunDir:
                 f"There is no run {path} to go on with.", _hint(recipe.runs, recipe.name, "Start it without --resume.")
             )
         changed = _changes(load_recipe(path / "recipe.yaml"), recipe)
-        refused = [f"{key}: {old!r} -> {new!r}" for key, (old, new) in changed.items() if not _may_change(key)]
+        fixed = MEASURED_SO if (path / "evaluation" / "base.json").is_file() else ()
+        refused = [
+            f"{key}: {old!r} -> {new!r}" + (" (the base was measured so)" if key in fixed else "")
+            for key, (old, new) in changed.items()
+            if key in fixed or not _may_change(key)
+        ]
         if refused:
             what = "".join(f"\n    {line}" for line in refused)
             hint = "Resume it with the recipe that it was started with, or start another run with --name NAME."

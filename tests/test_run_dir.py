@@ -194,6 +194,14 @@ def test_what_may_change(recipe: Callable[..., Recipe], change: dict[str, Any]) 
     assert RunDir.resume(recipe(**change)).recipe == recipe(**change)
 
 
+def test_how_accuracy_is_measured_stays_once_the_base_was(recipe: Callable[..., Recipe]) -> None:
+    run = RunDir.create(recipe())
+    run.write_json("evaluation/base.json", {"avg": 0.5})
+    with pytest.raises(RunError, match=r"evaluate\.samples: .*base was measured so"):
+        RunDir.resume(recipe(evaluate={"samples": 2}))
+    assert RunDir.resume(recipe(evaluate={"every": 3})).recipe.evaluate.every == 3
+
+
 def test_what_may_not_change(recipe: Callable[..., Recipe]) -> None:
     RunDir.create(recipe())
     with pytest.raises(RunError) as caught:

@@ -74,8 +74,9 @@ def read(
     """The teacher's conversation within `max_tokens` for the user message.
 
     While that is exceeded, what is least useful goes first: feedback, then the last line of the longest list, the
-    demonstration at the end. `rollout_id` is the rollout being taught (None in evaluation): its own text is never its
-    demonstration. `markers`: the special tokens of the reader's tokenizer.
+    demonstration at the end. One that would not fit even alone is cut first, to half of the room beside the problem, so
+    that it does not take all the rest with it. `rollout_id` is the rollout being taught (None in evaluation): its own text is
+    never its demonstration. `markers`: the special tokens of the reader's tokenizer.
     """
     problem = context.problem
     bound = CHARS_PER_TOKEN * max(64, max_tokens)
@@ -87,6 +88,14 @@ def read(
     demonstration = cut(strip_thinking(shown.text), bound) if shown else ""
     feedback = cut(context.feedback.get(rollout_id, ""), bound) if rollout_id else ""
     dropped: list[str] = []
+
+    def alone(demonstration: str) -> int:
+        return count_tokens(render(problem.prompt, [], [], [], demonstration, markers=markers))
+
+    if shown and (whole := alone(demonstration)) > max_tokens:
+        bare = count_tokens(problem.prompt)
+        share = max(0, max_tokens - bare) / 2 / max(1, whole - bare)
+        demonstration = cut(demonstration, int(share * len(demonstration)))
 
     while True:
         text = render(

@@ -47,11 +47,14 @@ def choose_examples(
     method=grpo reinforces all of them; distill.routing=srpo the correct ones (SRPO, arXiv 2604.02288): their advantage is
     within the whole group, and a failed one without a context is left out, as it is without routing.
 
-    With memory.lift.trial, a teacher that reads nothing teaches too. Otherwise what the student learns on problems whose
+    With memory.lift.leave_out, a teacher that happens to read nothing is what the others are compared with, and teaches; with
+    memory.lift.trial, also one that there is nothing to read for. Otherwise what the student learns on problems whose
     memories have passed spills over to those whose memories are on trial: it stops guessing there, and with it end the
     correct rollouts on which they are tried.
     """
     chosen = Chosen()
+    lift = recipe.memory.lift
+    bare_too = bool(lift.trial or lift.leave_out or lift.leave_out_tier)
     for rollouts_G, verdicts_G, context in zip(rollouts_PG, verdicts_PG, contexts_P, strict=True):
         checked_G = [
             (r, v.reward, bool(v.correct))
@@ -65,7 +68,7 @@ def choose_examples(
             if recipe.method == "grpo" or (recipe.distill.routing == "srpo" and correct):
                 chosen.reinforced += 1
                 chosen.examples.append(_example(rollout, (), correct, weight, advantage))
-            elif context.is_empty_for(rollout.id) and not recipe.memory.lift.trial:
+            elif context.is_empty_for(rollout.id) and not lift.trial:
                 chosen.without_context += 1
             else:
                 prompt, reads = prompt_of(context, rollout)
@@ -74,6 +77,8 @@ def choose_examples(
                     continue
                 chosen.taught += reads
                 chosen.without_context += not reads
+                if not (reads or bare_too):
+                    continue
                 chosen.examples.append(_example(rollout, prompt, correct, weight, None))
     return chosen
 

@@ -9,6 +9,7 @@ logits at those positions only, a chunk at a time (chunks.py).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,8 @@ class Trainer:
         )  # order and dropout: a resumed run draws what an unbroken one draws
         order = torch.randperm(len(examples)).tolist()
         tally = Tally()
-        norms = []
+        norms: list[float] = []
+        skipped = 0
         for part in split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
             total = sum(e.weight * sum(e.written) for e in part) or 1.0
             self._optimiser.zero_grad(set_to_none=True)
@@ -90,15 +92,20 @@ class Trainer:
                 for batch, counts in self._micro_batches(part):
                     self._backward(batch, total / self.team.scale, tally if counts else Tally())
             self.team.add_gradients(self._parameters)
-            norms.append(self.team.clip_gradients(self._parameters, settings.max_grad_norm))
-            self._optimiser.step()
+            norm = self.team.clip_gradients(self._parameters, settings.max_grad_norm)
+            if math.isfinite(norm):  # all processes see the same one
+                norms.append(norm)
+                self._optimiser.step()
+            else:
+                skipped += 1  # one such step would make every weight NaN for good
         self.model.eval()
         if settings.teacher.type == "ema":
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
         tally = tally.over(self.team)
         self.gains = tally.gains
-        return tally.metrics() | {"grad_norm": sum(norms) / len(norms), "lr": lr}
+        found = tally.metrics() | {"grad_norm": sum(norms) / max(1, len(norms)), "lr": lr}
+        return found | ({"updates_skipped": float(skipped)} if skipped else {})
 
     def learn(self, examples: Sequence[Example], total_steps: int | None) -> None:
         """A step of a run of this length, as rank 0 tells it."""

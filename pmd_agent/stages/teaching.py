@@ -48,10 +48,11 @@ def distil(
         drawn = drawn_for(parts, m.step, context, recalled[rollout.problem_id], rollout)
         reading, prompt = prompt_within(drawn.context, rollout)
         teaching.draws[rollout.id], teaching.read[rollout.id] = drawn, reading.read
-        return prompt, not drawn.context.is_empty_for(rollout.id)
+        return prompt, _reads(reading, context)
 
     def control_prompt_of(context: TeacherContext, rollout: Rollout) -> tuple[list[int] | None, bool]:
-        return prompt_within(context, rollout)[1], not context.is_empty_for(rollout.id)
+        reading, prompt = prompt_within(context, rollout)
+        return prompt, _reads(reading, context)
 
     def trial_prompt_of(context: TeacherContext, rollout: Rollout) -> list[int] | None:
         reading, prompt = prompt_within(context, rollout)
@@ -80,6 +81,11 @@ def distil(
         m.values |= parts.trainer.step(chosen.examples)
     teaching.gains = parts.trainer.gains
     return teaching
+
+
+def _reads(reading: Reading, context: TeacherContext) -> bool:
+    """Whether the teacher's page has more on it than the problem: a draw, or the budget, may have left nothing."""
+    return reading.messages[-1]["content"] != context.problem.prompt
 
 
 def drawn_for(parts: Parts, step: int, context: TeacherContext, recalled: Recalled, rollout: Rollout) -> Draw:

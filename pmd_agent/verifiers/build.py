@@ -36,14 +36,14 @@ def verifier_of(section: Problems, success_threshold: float) -> Verifier:
 def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -> Verifier:
     """`multiple_choice`, `exact`, `math`, `code`, or `package.module:function` of the user's own.
 
-    `success_threshold`, in (0, 1], is the reward from which an attempt is correct; all but code and functions only give 0 or
-    1. `settings` are those of `code` (see CodeVerifier), and are for no other. VerifierError where a package is missing;
+    `success_threshold`, in (0, 1], is the reward from which an attempt is correct, for functions; the others say themselves.
+    `settings` are those of `code` (see CodeVerifier), and are for no other. VerifierError where a package is missing;
     RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
     """
     if not 0.0 < success_threshold <= 1.0:
         raise RecipeError(f"The success threshold is {success_threshold}.", "Give a number above 0, up to 1.")
     if name == "code":
-        return CodeVerifier(success_threshold=success_threshold, **settings)
+        return CodeVerifier(**settings)
     if name in BUILT_IN:
         return BUILT_IN[name]()
     if ":" in name:

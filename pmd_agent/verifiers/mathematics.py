@@ -35,8 +35,13 @@ LONGEST = 400
 """Characters of an answer that is looked at."""
 NO_ANSWER = "No \\boxed{} answer was found; end with the answer alone in \\boxed{}."
 
-_NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(?:\\?%)?")
-_NOT_WORK = re.compile(r"\\text\w*\{[^{}]*\}|\^\{?\\circ\}?|(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*-?\d+\s*\}|-?\d)")
+_NUMBER = re.compile(
+    r"[-+]?(?:[\d,]*\.?\d+(?:\\?%)?|\\[dt]?frac\s*(?:\{\s*-?\d+\s*\}|\d)\s*(?:\{\s*-?\d+\s*\}|\d)|\d+\s*/\s*\d+)"
+)
+_UNIT = r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}(?:\s*\^\s*(?:\{\s*-?\d+\s*\}|\d))?|\^\{?\\circ\}?"
+_NOT_WORK = re.compile(_UNIT + r"|(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*-?\d+\s*\}|-?\d)")
+_BARE = re.compile(_UNIT + r"|\\[,;!: ]|\\ ")
+_QUOTIENT = re.compile(r"\d\s*/\s*\d|\\[dt]?frac")
 _WORK = re.compile(
     r"[\d)}\]]\s*(?:[+*!^-]|\\(?:times|cdot|div|pm|mp)\b)|\\(?:sqrt|binom|sum|prod|int|log|ln|sin|cos|tan|exp)\b"
 )
@@ -127,8 +132,12 @@ def plain(text: str) -> str:
 
 
 def to_be_worked_out(right: str, answer: str) -> bool:
-    """Whether `right` is a number, and `answer` a calculation."""
-    return bool(_NUMBER.fullmatch(right)) and bool(_WORK.search(_NOT_WORK.sub(" ", answer)))
+    """Whether `right` is a number, with or without a unit, and `answer` a calculation; to a whole number also a fraction is one."""
+    number = _BARE.sub(" ", right).strip()
+    if not _NUMBER.fullmatch(number):
+        return False
+    asked = _NOT_WORK.sub(" ", answer)
+    return bool(_WORK.search(asked)) or (number.lstrip("+-").isdigit() and bool(_QUOTIENT.search(asked)))
 
 
 class _Worker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from pmd_agent.distillation.context import (
     student_messages,
     teacher_messages,
 )
+from pmd_agent.distillation.context import read as read_all
 from pmd_agent.distillation.examples import tier_contexts
 from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext, Tier
 
@@ -153,6 +155,14 @@ def test_the_longest_list_is_shortened_first() -> None:
 def test_nothing_is_dropped_that_fits_exactly() -> None:
     whole = read(context())
     assert read(context(), max_tokens=len(whole)) == whole
+
+
+def test_a_demonstration_that_cannot_fit_leaves_the_rest_its_room() -> None:
+    found = replace(context(2), demonstrations=(success(SIBLING, "head " + "x" * 5_000 + " tail"),))
+    reading = read_all(found, MINE, max_tokens=1_500, count_tokens=len)
+    text = reading.messages[-1]["content"]
+    assert len(text) <= 1_500 and not reading.dropped and "head" in text and "tail" in text
+    assert set(reading.read) == {"B0", "B1", "S0", "S1", "L0", "L1", SIBLING}
 
 
 def test_the_budget_is_counted_by_the_callers_tokeniser() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -258,6 +260,17 @@ def test_gradients_are_clipped(load_student: Load) -> None:
     norm = torch.cat([g.flatten() for g in gradients(model).values()]).norm().item()
     assert metrics["grad_norm"] > 1e-2, "before clipping"
     assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_an_update_whose_gradient_is_not_finite_is_skipped(load_student: Load) -> None:
+    model, good = load_student(teacher=True), examples()
+    learner, before = trainer(model, settings(updates=1, importance_clip=2.0)), student_of(model)
+    bad = [replace(good[0], logprobs=(math.nan,) * len(good[0].completion_ids)), *good[1:]]
+    assert learner.step(bad)["updates_skipped"] == 1.0
+    assert_same(before, student_of(model))
+    after = learner.step(good)
+    assert math.isfinite(after["loss"]) and "updates_skipped" not in after
+    assert all(torch.isfinite(p).all() for p in student_of(model).values())
 
 
 def test_a_batch_without_a_context_is_a_step_without_learning(load_student: Load) -> None:

@@ -39,6 +39,7 @@ EQUAL = [
     # fractions, decimals, percent
     ("0.5", "\\frac{1}{2}"), ("0.5", "1/2"), ("\\frac{1}{2}", "0.5"), ("\\frac12", "1/2"), ("-\\frac{3}{4}", "-0.75"),
     ("0.5", "50\\%"), ("10\\%", "10"), ("1\\frac{1}{2}", "1.5"), ("350", "3.5 \\times 10^{2}"), ("90^\\circ", "90"),
+    ("36", "36\\text{ cm}^2"), ("36", "36\\,\\mathrm{cm}^2"), ("5", "5\\text{ m}^{3}"), ("\\frac{3}{4}", "\\frac{6}{8}"),
     # expressions
     ("\\sqrt{2}", "2^{1/2}"), ("2x+1", "1+2x"), ("x^2-1", "(x-1)(x+1)"), ("\\frac{\\pi}{2}", "\\pi/2"), ("6 - 5i", "6-5i"),
     ("\\dfrac{1}{x}", "\\frac{1}{x}"), ("\\left(x+1\\right)^2", "(x+1)^2"), ("11_2", "11_2"),
@@ -74,6 +75,22 @@ def test_different_answers(verifier: Mathematics, right: str, answer: str) -> No
 def test_a_calculation_is_no_answer(verifier: Mathematics, answer: str) -> None:
     verdict = verifier.verify(problem("5"), f"\\boxed{{{answer}}}")
     assert verdict.correct is False and "worked out" in verdict.feedback
+
+
+@pytest.mark.parametrize(
+    ("right", "answer"),
+    [
+        ("\\frac{3}{4}", "\\frac12+\\frac14"), ("-\\frac{3}{4}", "\\frac14-1"), ("3/4", "1/2 + 1/4"), ("90^\\circ", "45+45"),
+        ("12\\text{ cm}", "5+7"), ("12\\,\\mathrm{cm}^2", "3\\cdot 4"),
+    ],
+)  # fmt: skip
+def test_nor_is_it_where_the_number_is_a_fraction_or_has_a_unit(verifier: Mathematics, right: str, answer: str) -> None:
+    verdict = verifier.verify(problem(right), f"\\boxed{{{answer}}}")
+    assert verdict.correct is False and "worked out" in verdict.feedback
+
+
+def test_what_has_to_be_worked_out() -> None:
+    assert to_be_worked_out("4", "\\frac{8}{2}") and to_be_worked_out("4", "8/2")
     assert to_be_worked_out("120", "5!") and not to_be_worked_out("x+5", "2+3+x"), "of a number only"
 
 

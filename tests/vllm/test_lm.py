@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_a_call_that_is_lost_with_its_server_is_made_again(policy: VllmPolicy, f
 def test_an_adapter_that_the_server_lost_is_loaded_again(policy: VllmPolicy, fake: Any) -> None:
     fake.adapters.clear()
     assert ask(policy.lm(temperature=0.0, max_tokens=50, seed=3)).lessons == ["Choose max."]
+
+
+def test_a_proxy_of_the_environment_is_passed_by(
+    policy: VllmPolicy, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.org")
+    assert ask(policy.lm(temperature=0.0, max_tokens=50, seed=3)).lessons == ["Choose max."]
+    assert os.environ["NO_PROXY"] == "example.org,127.0.0.1"
 
 
 def test_a_refusal_is_an_error_that_says_why(policy: VllmPolicy, fake: Any) -> None:

@@ -124,6 +124,29 @@ def test_a_batch_is_completed_and_never_doubled(
     assert [body["lora_name"] for body in loads] == [name] * (2 if forgets else 1)
 
 
+def test_a_server_known_by_name_comes_back_though_every_request_was_lost(
+    make: Callable[..., VllmPolicy], fake: Any, server: Any, adapter: Path
+) -> None:
+    """Names are looked up in asyncio's own threads: had each lost request waited in one of them, none would be left."""
+    policy = make(in_flight=64)
+    policy.load(adapter, 1)
+    server.address = server.address.replace("127.0.0.1", "localhost")
+    everyone, lost, lock = threading.Barrier(40), set[tuple[int, ...]](), threading.Lock()
+
+    def drop(body: dict[str, Any]) -> bool:
+        if "prompt" not in body or (key := tuple(body["prompt"])) in lost:
+            return False
+        with lock:
+            lost.add(key)
+        everyone.wait(20)
+        fake.adapters.clear()
+        return True
+
+    fake.drop = drop
+    began = time.monotonic()
+    assert len(policy.sample(prompts(40), 1, SAMPLING)) == 40 and time.monotonic() - began < 20
+
+
 def test_an_adapter_that_the_server_lost_is_loaded_again(policy: VllmPolicy, fake: Any, adapter: Path) -> None:
     policy.load(adapter, 1)
     fake.adapters.clear()  # someone unloaded it

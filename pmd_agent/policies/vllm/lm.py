@@ -12,6 +12,7 @@ import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or litellm reaches for the network when it is imported
 
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 
 TRIES = 6
 BACKOFF_SECONDS = 0.5
+
+
+def around_proxies(address: str) -> None:
+    """Have what runs in this process, litellm among it, reach the server without the proxy that the environment names."""
+    host = urlsplit(address).hostname or ""
+    if any(
+        os.environ.get(name)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy", "HTTPS_PROXY")
+    ):
+        for name in ("no_proxy", "NO_PROXY"):
+            hosts = [each for each in os.environ.get(name, "").split(",") if each]
+            if host not in hosts:
+                os.environ[name] = ",".join([*hosts, host])
 
 
 class VllmEngine:
@@ -56,6 +70,7 @@ class VllmEngine:
                     "Take a new policy.lm() after every load.",
                 )
             server = self._policy.server
+            around_proxies(server.address)
             engine = LiteLLMEngine(
                 api_base=f"{server.address}/v1", api_key=server.key or "none", timeout=self._policy.timeout
             )

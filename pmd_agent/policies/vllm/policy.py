@@ -10,7 +10,8 @@ import asyncio
 import secrets
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ class VllmPolicy:
         self._loaded_in = 0  # server.starts when what is served was loaded
         self._asleep_in = 0  # server.starts when it was put to sleep; 0: it is awake
         self._lock = threading.RLock()
+        self._mending = ThreadPoolExecutor(1, "pmd-vllm-mending")
 
     # ---- the protocol
 
@@ -141,6 +143,7 @@ class VllmPolicy:
             self._loaded_in = 0
             self.server.stop()
             self._client.close()
+            self._mending.shutdown(wait=False)
 
     # ---- sleep mode
 
@@ -291,14 +294,18 @@ class VllmPolicy:
                 return answer
             except Lost as error:
                 lost: Exception = error
-                now = await asyncio.to_thread(self.recover, seen)
+                now = await self._mended(self.recover, seen)
             except NotServed as error:
                 lost = error
-                now = await asyncio.to_thread(self.not_served, seen)
+                now = await self._mended(self.not_served, seen)
             if now == seen:
                 await asyncio.sleep(BACKOFF_SECONDS * 2**tries)
             seen = now
         raise PolicyError(f"The vLLM server does not answer a request after {TRIES} tries: {lost}", "Its log says why.")
+
+    async def _mended(self, mend: Callable[[int], int], seen: int) -> int:
+        # Not in asyncio's own pool: that one looks up host names, and all of its threads could be waiting here.
+        return await asyncio.get_running_loop().run_in_executor(self._mending, mend, seen)
 
     def _completions(self, prompt_ids: tuple[int, ...], n: int, answer: dict[str, Any]) -> list[Completion]:
         served = self._served

@@ -86,11 +86,11 @@ class _Check:
 
     def _plain(self, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[str, Any]:
         """The reply as the tests may have it: nothing but a value or an error, whatever the program has sent."""
-        given = ", ".join(feedback.trimmed(repr(value), 200) for value in decode(asked["args"]))
+        given = ", ".join(feedback.trimmed(_shown(value), 200) for value in decode(asked["args"]))
         self.call, self.trace = f"candidate({given})", ""
         if "value" in reply:
             try:
-                self.call += f" returned {feedback.trimmed(repr(decode(reply['value'])), 300)}"
+                self.call += f" returned {feedback.trimmed(_shown(decode(reply['value'])), 300)}"
                 return {"value": reply["value"]}
             except NotPlain as error:
                 reply = {"error": "TypeError", "trace": f"The function returned {error}."}
@@ -118,3 +118,10 @@ class _Check:
             return self.tests.wire.receive(self.until)
         except WireError as error:
             raise SandboxError(f"the tests were lost: {error}") from error
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an integer of more digits than Python writes out
+        return f"<{type(value).__name__} with a number of very many digits>"

@@ -52,9 +52,10 @@ class CodeVerifier:
         fraction: bool = False,
         cores: int | None = None,
         allow_unsafe: bool = False,
-        success_threshold: float = 1.0,
     ) -> None:
         """`total_seconds`: by the clock, for all tests of one program. `fraction`: the reward is the share that passes.
+
+        Correct is what passes all tests, whatever the reward: so are published accuracies counted.
 
         `cores`: programs that are checked at one time, None for one a core.
         """
@@ -62,7 +63,6 @@ class CodeVerifier:
         self.total_seconds, self.fraction = total_seconds, fraction
         self.parallel = cores or _cores()
         """How many threads `verify_all` may use."""
-        self.success_threshold = success_threshold
         self.sandbox = Sandbox(allow_unsafe=allow_unsafe)
 
     def verify(self, problem: Problem, text: str) -> Verdict:
@@ -90,7 +90,7 @@ class CodeVerifier:
         self.sandbox.close()
 
     def _verdict(self, reward: float, told: str, program: str) -> Verdict:
-        return Verdict(reward, reward >= self.success_threshold, "" if reward == 1.0 else told, program)
+        return Verdict(reward, reward == 1.0, "" if reward == 1.0 else told, program)
 
     def _run(self, source: str, tests: list[Mapping[str, Any]], entry: str | None) -> tuple[int, str]:
         """How many tests pass, and what to say of the first that does not; without `fraction` the first is the last."""

@@ -15,6 +15,8 @@ from pmd_agent.verifiers.code.extract import last_program
         ("```\nx = 1\n```", "x = 1\n"),
         ("First:\n```python\nx = 1\n```\nBetter:\n```python\nx = 2\n```\nDone.", "x = 2\n"),
         ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n"),
+        ("```python\nx = 1\n```\nIt prints:\n```\n1\n```", "x = 1\n"),
+        ("```\nx = 1\n```\n```\nx = 2\n```", "x = 2\n"),
         ("```python\nx = 1\n```\nand cut off:\n```python\nx = 2", "x = 1\n"),
         ("```python\nnever closed\n```python\nx = 2\n```", "x = 2\n"),
         ("- so:\n  ```python\n  if x:\n      y\n  ```", "if x:\n    y\n"),

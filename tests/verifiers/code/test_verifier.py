@@ -130,13 +130,31 @@ def test_late_programs_are_wrong(on: dict[str, bool]) -> None:
         made.close()
 
 
+@pytest.mark.parametrize("leave", ["exit()", "quit()", "exit(0)", "import sys; sys.exit()"])
+def test_a_program_may_leave_as_elsewhere(verifier: CodeVerifier, leave: str) -> None:
+    program = f"print(sum(map(int, input().split())))\n{leave}\nprint('never')"
+    assert verifier.verify(script(), block(program)).correct is True
+
+
+def test_a_name_that_is_nowhere_is_an_error_in_an_annotation_too(verifier: CodeVerifier) -> None:
+    program = "def add(a: Nowhere, b): return a + b"
+    assert "NameError" in verifier.verify(method(), block(program)).feedback
+
+
+def test_a_result_with_more_digits_than_python_writes_is_wrong(verifier: CodeVerifier) -> None:
+    verdict = verifier.verify(checked(), block("def add(a, b): return 10 ** 5000"))
+    assert verdict.reward == 0.0 and verdict.correct is False and "very many digits" in verdict.feedback
+
+
 def test_a_fraction(on: dict[str, bool]) -> None:
-    made = CodeVerifier(fraction=True, success_threshold=0.5, cores=1)
+    made = CodeVerifier(fraction=True, cores=1)
     try:
         verdict = made.verify(script(), block("print(abs(sum(map(int, input().split()))) if True else 0 * 1)"))
         assert verdict.reward == 1.0
         third = made.verify(script(), block("print(3)"))
         assert third.reward == pytest.approx(1 / 3) and third.correct is False and "Test 2 of 3" in third.feedback
+        most = made.verify(script(), block("n = sum(map(int, input().split()))\nprint(n if n > 0 else 7)"))
+        assert 0.5 < most.reward < 1 and most.correct is False, "correct is what passes all"
     finally:
         made.close()
 

@@ -37,6 +37,8 @@ def names() -> dict[str, Any]:
     return found | {name: __import__(name) for name in _MODULES.split()}
 
 
+# What the site module gives to every program; the sandbox starts without it.
+vars(builtins).update(exit=sys.exit, quit=sys.exit)
 NAMES = names()
 """Made once, before the first program."""
 
@@ -137,7 +139,7 @@ def _module(name: str) -> ModuleType:
 
 def _execute(source: str, file: str, module: ModuleType) -> None:
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    exec(compile(source, file, "exec"), vars(module))
+    exec(compile(source, file, "exec", dont_inherit=True), vars(module))
 
 
 def _finder(module: ModuleType, entry: str) -> Callable[[], Callable[..., Any]]:
