@@ -198,6 +198,22 @@ class Reads:
         live: dict[str, int] = {tier: len(tables.live[tier].rows) if tier in self.tiers else 0 for tier in TIERS}
         return live | {"archive": sum(row.tier in self.tiers for row in tables.archive.rows.values())}
 
+    def most_alike(self, text: str, entries: Sequence[Entry]) -> builtins.list[Entry]:
+        """The entries, those whose text is most like this one first."""
+        if not entries:
+            return []
+        vectors = self._tables.embed([text, *(entry.text for entry in entries)])
+        likeness = vectors[1:] @ vectors[0]
+        return [entries[i] for i in sorted(range(len(entries)), key=lambda i: -float(likeness[i]))]
+
+    def sizes(self, steps: Sequence[int]) -> dict[Tier, builtins.list[int]]:
+        """How many entries of each tier were live after each of these steps."""
+        found: dict[Tier, builtins.list[int]] = {}
+        for tier in TIERS:
+            lives = [(row.step, row.retired_at) for row in self._tables.rows(tier)] if tier in self.tiers else []
+            found[tier] = [sum(began <= s and (ended is None or ended > s) for began, ended in lives) for s in steps]
+        return found
+
     # ---- behind them
 
     def _of_problem(

@@ -1,4 +1,4 @@
-"""pmd memory list | show | search, and what is in files of their own: recall | taught, export | import."""
+"""pmd memory list | show | search | lift | report, and what is in files of their own: recall | taught, export | import."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -128,6 +129,28 @@ def lift(
         console.table(["id", "state", "times as likely", "±", "n", "text"], _ends(tried, limit))
     if not (rows or tried):
         console.info("no lift was measured: memory.lift has neither leave_out nor trial, or no step has ended yet")
+
+
+@app.command()
+def report(
+    run: Run,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="An HTML page; it is replaced where it is there.")],
+) -> None:
+    """All of it on one page that loads nothing: rules, what they were made from, and the attempts behind them."""
+    from pmd_agent.cli.memory_recall import problems_of
+    from pmd_agent.console import Console
+    from pmd_agent.errors import MemoryStoreError
+    from pmd_agent.memory_page import memory_page
+    from pmd_agent.run_files import write_atomically
+
+    console = Console()
+    with opened(run) as (directory, memory), console.stage("looking up what each memory was made from"):
+        page = memory_page(directory, memory, {p.id: p.prompt for p in problems_of(directory.recipe, console)})
+    try:
+        write_atomically(to, page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise MemoryStoreError(f"{to} cannot be written: {error.strerror or error}.", "Name another file.") from error
+    console.info(f"{to}: open it in a browser")
 
 
 def _ends(rows: list[tuple[float, tuple[Any, ...]]], limit: int) -> list[tuple[Any, ...]]:

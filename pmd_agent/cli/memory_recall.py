@@ -96,18 +96,25 @@ def taught(run: Run, rollout: Annotated[str, typer.Argument(metavar="ROLLOUT", h
 
 def _problem(recipe: Recipe, text: str, console: Console) -> Problem:
     """The run's problem of that id or prompt; any other text is a problem that memory knows nothing of by itself."""
+    from pmd_agent.types import Problem
+
+    same = [
+        p for p in problems_of(recipe, console) if p.id == text or " ".join(p.prompt.split()) == " ".join(text.split())
+    ]
+    return same[0] if same else Problem("", text)
+
+
+def problems_of(recipe: Recipe, console: Console) -> list[Problem]:
+    """All of a run's problems; none, and a warning, where they cannot be read any more."""
     from pmd_agent.errors import PMDError
     from pmd_agent.problems import load_problems
-    from pmd_agent.types import Problem
 
     try:
         sets = load_problems(recipe.problems)
     except PMDError as error:
-        console.warn(f"the run's problems cannot be read ({error.message}), so only behaviors are looked up")
-        return Problem("", text)
-    known = [*sets.train, *sets.validation, *sets.test]
-    same = [p for p in known if p.id == text or " ".join(p.prompt.split()) == " ".join(text.split())]
-    return same[0] if same else Problem("", text)
+        console.warn(f"the run's problems cannot be read ({error.message}), so their texts are not known")
+        return []
+    return [*sets.train, *sets.validation, *sets.test]
 
 
 def _reader(recipe: Recipe) -> tuple[Callable[[str], int], frozenset[str]]:

@@ -13,7 +13,7 @@ HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "sklearn", "peft"
 COMMANDS = [
     [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
-    ["memory", "lift"], ["memory", "export"], ["memory", "import"],
+    ["memory", "lift"], ["memory", "report"], ["memory", "export"], ["memory", "import"],
     ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
     ["bench"], ["bench", "distill"], ["bench", "memory"], ["compare"], ["sweep"],
 ]  # fmt: skip

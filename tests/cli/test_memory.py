@@ -61,6 +61,15 @@ def test_what_a_killed_step_left_is_not_shown(run: Path, pmd: Pmd) -> None:
     assert "behavior_half" not in text and "behavior_count_rings" in text
 
 
+def test_a_page_of_it_all(run: Path, pmd: Pmd, tmp_path: Path) -> None:
+    done = pmd("memory", "report", "one", "--to", "deep/memory.html")
+    assert (
+        "open it in a browser" in done.stdout and "behavior_count_rings" in (tmp_path / "deep/memory.html").read_text()
+    )
+    (tmp_path / "file").touch()
+    assert "cannot be written" in pmd("memory", "report", "one", "--to", "file/memory.html", code=2).stderr
+
+
 def test_list_one_tier_and_a_limit(run: Path, pmd: Pmd) -> None:
     lines = pmd("memory", "list", str(run), "--tier", "experience", "--limit", "1").stdout.splitlines()
     assert lines[0] == "experience: 2, the newest 1" and len(lines) == 3
