@@ -28,7 +28,7 @@ from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Experience, Tier
 
 FORMAT = "pmd-memory-bank"
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a release can no longer read what an earlier one wrote."""
 BEFORE = -1
 """The step that an imported entry counts as written in: no rollback of the run reaches it."""

@@ -20,6 +20,7 @@ from dspy.utils.exceptions import AdapterParseError, LMError
 from pmd_agent.asked import Asked, Call, bounded
 from pmd_agent.errors import PipelineError, PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
+from pmd_agent.pipelines.build import where
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.provenance import program_of
@@ -62,7 +63,7 @@ def reflect_all(
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     insights_P: list[list[Insight]] = [[] for _ in problems_P]
     for (i, problem, group), (answer, calls) in zip(jobs, answers, strict=True):
-        if answer is None:
+        if answer is None or not {"strategies", "lessons"} & {*answer.keys()}:
             counts["unparsed"] += 1
             record(bounded(problem.id, program, calls))
             continue
@@ -118,7 +119,7 @@ def generalise_all(
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     best: dict[str, Behavior] = {}
     for (cluster, insights), (answer, _) in zip(jobs, answers, strict=True):
-        if answer is None:
+        if answer is None or "behaviors" not in answer:
             counts["unparsed"] += 1
             continue
         texts, dropped = _clean(answer.get("behaviors"), behavior_chars, max_behaviors)
@@ -168,7 +169,8 @@ def _run(
         callbacks = [*dspy.settings.callbacks, listener]
         with dspy.context(lm=lm, adapter=StrictJSONAdapter(), callbacks=callbacks):
             try:
-                return program(), listener.calls
+                said = program()
+                return said if isinstance(said, dspy.Prediction | dict) else None, listener.calls
             except AdapterParseError:
                 return None, listener.calls
             except LMError as error:  # DSPy wraps what the policy says, such as that a prompt is too long
@@ -177,6 +179,13 @@ def _run(
                 if isinstance(lm, OutsideLM):
                     raise PipelineError(f"{lm.model} failed: {error}", "Check pipeline.lm, or leave it out.") from None
                 raise
+            except PMDError:
+                raise
+            except Exception as error:
+                name = type(getattr(program, "func", program)).__qualname__
+                raise PipelineError(
+                    f"{name} failed: {where(error)}.", "Mend it; the run can then go on with --resume."
+                ) from error
             finally:
                 if engine is not None:
                     engine.done()

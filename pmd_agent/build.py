@@ -138,8 +138,8 @@ def _prepare(
     from pmd_agent.pipelines import build_program, outside_lm
 
     settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
-    reflector = reflector or build_program(recipe.pipeline.reflector, **settings)
-    generaliser = generaliser or build_program(recipe.pipeline.generaliser, **settings)
+    reflector = reflector or build_program(recipe.pipeline.reflector, ("problem", "experiences"), **settings)
+    generaliser = generaliser or build_program(recipe.pipeline.generaliser, ("insights",), **settings)
     if recipe.memory.bank is not None:
         read_bank(recipe.memory.bank)  # what is wrong with it is said now
     embedder = build_embedder(recipe.memory.embedder)

@@ -114,6 +114,8 @@ def _as_one(to: Path, write: Callable[[Path], None]) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         write(temporary)
+        for path in temporary.rglob("*.safetensors"):  # their writer lets nobody else read them
+            path.chmod(path.stat().st_mode | _readable())
         os.replace(temporary, to)
     except OSError as error:
         raise RunError(
@@ -122,6 +124,13 @@ def _as_one(to: Path, write: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return to
+
+
+def _readable() -> int:
+    """The rights to read that a new file gets here."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o444 & ~umask
 
 
 def _write_adapter(

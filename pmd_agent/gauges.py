@@ -85,6 +85,11 @@ _ALARMS: tuple[tuple[str, Callable[[Sequence[float]], bool], str], ...] = (
         lambda values: values[-1] >= LONGER * values[0],
         "answers have grown to {now:.0f} tokens, from {start:.0f} at the start",
     ),
+    (
+        "reflections_lost",
+        _above(0.0),
+        "not one reflection could be read, so nothing was learnt from the attempts (pipeline.reflector, pipeline.max_tokens)",
+    ),
     ("updates_skipped", _above(0.0), "{now:.0f} updates were skipped: their gradient was not finite"),
     ("truncated", _above(CUT), "{now:.2f} of the answers are cut at rollout.max_tokens"),
     ("repetition", _above(REPEATING), "answers repeat themselves: {now:.2f} of their 4-grams were there before"),

@@ -17,6 +17,7 @@ from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.overlap import Repeated, overlaps
 from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.types import Problem
+from pmd_agent.verifiers import verifier_of
 
 BOX = Path(__file__).parent / "box" / "policy"
 SHOWN = 3
@@ -66,8 +67,12 @@ class Reader:
 
 
 def preview(recipe: Recipe) -> Preview:
-    """Raises ProblemError; Misfits, which has all the reasons, where too many rows do not fit."""
+    """Raises ProblemError, and Misfits, which has all the reasons, where too many rows do not fit; RecipeError for a verifier.
+
+    The verifier is asked once of each problem that is shown, unless it is the user's own function.
+    """
     sets = load_problems(recipe.problems)
+    _try_verifier(recipe, _chosen(sets.train))
     reader = reader_of(recipe)
     limit = recipe.rollout.max_prompt_tokens if reader.unit == "tokens" else None
     parts = {"training": sets.train, "validation": sets.validation, "test": sets.test}
@@ -80,6 +85,17 @@ def preview(recipe: Recipe) -> Preview:
         prompts=tuple((problem, reader.render(problem)) for problem in _chosen(sets.train)),
         skipped=sets.skipped,
     )
+
+
+def _try_verifier(recipe: Recipe, problems: Sequence[Problem]) -> None:
+    """What is wrong with it, or with the problems for it, is said here and not after a run's first evaluation."""
+    verifier = verifier_of(recipe.problems, recipe.rollout.success_threshold)
+    try:
+        for problem in problems if ":" not in recipe.problems.verifier else ():
+            verifier.verify(problem, "")
+    finally:
+        if close := getattr(verifier, "close", None):
+            close()
 
 
 def reader_of(recipe: Recipe) -> Reader:

@@ -74,7 +74,7 @@ class RunDir:
     def resume(cls, recipe: Recipe) -> RunDir:
         """The run of that name as its last commit left it. Raises RunError where there is none, or another one.
 
-        With other `steps` or `epochs`, what was measured at its end is measured again.
+        With other `steps` or `epochs`, its adapter goes, and what was measured at its end is measured again.
         """
         path = recipe.runs / recipe.name
         if not (path / "recipe.yaml").is_file():
@@ -95,8 +95,15 @@ class RunDir:
         with _writing(path):
             lock_folder(path)
             run = cls(path, recipe)
+            if recipe.steps is not None and recipe.steps < run.next_step:
+                raise RunError(
+                    f"{path} has made {run.next_step} steps already, more than steps={recipe.steps}.",
+                    "Steps can only be raised; to have fewer, start another run with --name NAME.",
+                )
             run._take_back()
             if changed.keys() & {"steps", "epochs"}:
+                if run.adapter_path.is_dir():
+                    discard(run.adapter_path)
                 for stale in [path / "summary.json", *path.glob("evaluation/final*")]:
                     stale.unlink(missing_ok=True)
             environment = run.read_json("environment.json") or {}

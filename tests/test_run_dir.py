@@ -202,6 +202,20 @@ def test_how_accuracy_is_measured_stays_once_the_base_was(recipe: Callable[..., 
     assert RunDir.resume(recipe(evaluate={"every": 3})).recipe.evaluate.every == 3
 
 
+def test_with_more_steps_the_old_adapter_goes_and_fewer_than_were_made_are_refused(
+    recipe: Callable[..., Recipe],
+) -> None:
+    run = RunDir.create(recipe(steps=2))
+    for number in range(2):
+        commit(run, number, last=number == 1)
+    run.write_folder("adapter", lambda folder: (folder / "adapter_config.json").write_text("{}") and None)
+    with pytest.raises(RunError, match=r"has made 2 steps already, more than steps=1"):
+        RunDir.resume(recipe(steps=1))
+    assert run.adapter_path.is_dir() and RunDir.open(run.path).recipe.steps == 2
+    RunDir.resume(recipe(steps=4))
+    assert not run.adapter_path.exists()
+
+
 def test_what_may_not_change(recipe: Callable[..., Recipe]) -> None:
     RunDir.create(recipe())
     with pytest.raises(RunError) as caught:

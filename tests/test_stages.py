@@ -111,6 +111,13 @@ def test_nothing_checked_stops_the_run_with_the_reason(memory: Memory) -> None:
         step(make(memory, ["?"]))
 
 
+def test_a_measurement_that_checked_nothing_is_none(memory: Memory) -> None:
+    with pytest.raises(RunError, match="fell over") as caught:
+        evaluate(make(memory, ["?"]), Metrics(0), PROBLEMS, False)
+    assert "--resume" in caught.value.hint
+    assert [o.checked for o in evaluate(make(memory, ["4", "?"]), Metrics(0), PROBLEMS, False)] != [0, 0]
+
+
 def test_all_failed_groups_get_lessons_only(memory: Memory) -> None:
     step(make(memory, ["4", "9", "8", "9"]))
     assert {i.text for i in memory.insights("p/0")} == {"Add them.", "Never guess."}

@@ -42,20 +42,30 @@ def sweep(
     console = Console()
     plan = load_sweep(file)
     side_by_side = jobs or min(8, len(os.sched_getaffinity(0)))
+    only = [name for each in arms.split(",") if (name := each.strip())]
+    same = ["pmd", "sweep", str(file), *(["--arms", ",".join(only)] if only else [])]
+    same += ["--seeds", seeds.value] if seeds is not Seeds.report else []
     if tune:
-        with _stoppable(console, f"pmd sweep {file} --tune"):
+        with _stoppable(console, shlex.join([*same, "--tune"])):
             _tune(plan, console, side_by_side, dry_run)
         if dry_run:
             return
     tuned = _tuned(plan)
-    wanted = runs_of(plan, seeds.value, [a for a in arms.split(",") if a], {k: v["chosen"] for k, v in tuned.items()})
+    if searched := [name for name, arm in plan.arms.items() if arm.tune and name not in tuned]:
+        console.warn(
+            f"the grids of {', '.join(searched)} have not been searched (--tune): the recipe's own values are taken"
+        )
+    wanted = runs_of(plan, seeds.value, only, {k: v["chosen"] for k, v in tuned.items()})
     if dry_run:
         for run in wanted:
             console.info(shlex.join(["pmd", "run", str(plan.recipe), *run.overrides]))
         return
-    with _stoppable(console, f"pmd sweep {file}"):
+    with _stoppable(console, shlex.join(same)):
         run_all(wanted, plan.recipe, console, jobs=side_by_side)
-    _report(plan, [str(run.path) for run in wanted], tuned, console, file)
+    # A part of the sweep does not take the place of the whole one's report.
+    part = [seeds.value] * (seeds is not Seeds.report) + only
+    folder = plan.folder / "-".join(["report", *part]) if part else plan.folder
+    _report(plan, [str(run.path) for run in wanted], tuned, console, folder, shlex.join(same))
 
 
 @contextmanager
@@ -94,13 +104,23 @@ def _tune(plan: Sweep, console: Console, jobs: int, dry_run: bool) -> None:
 
 
 def _tuned(plan: Sweep) -> dict[str, Any]:
+    from pmd_agent.errors import RecipeError
     from pmd_agent.recipe_yaml import read_yaml
+    from pmd_agent.sweep.tune import is_of
 
     file = plan.folder / "tuned.yaml"
-    return read_yaml(file) if file.is_file() else {}
+    tuned = read_yaml(file) if file.is_file() else {}
+    if tuned and not is_of(plan, tuned):
+        raise RecipeError(
+            f"{file} was chosen from other grids or seeds than there are now.",
+            "Run it with --tune, or remove that file.",
+        )
+    return tuned
 
 
 def _choice(plan: Sweep, tuned: dict[str, Any]) -> str:
+    if not tuned and any(arm.tune for arm in plan.arms.values()):
+        return "This sweep has grids that were not searched: every arm has the values of its recipe and of the file."
     if not tuned:
         return "This sweep chose no settings: those of its file were chosen elsewhere."
     tried = sum(len(entry["tried"]) for entry in tuned.values())
@@ -108,7 +128,7 @@ def _choice(plan: Sweep, tuned: dict[str, Any]) -> str:
     return f"Settings were chosen on seeds {seeds}: {tried} configurations were tried by the sweep itself ({', '.join(tuned)})."
 
 
-def _report(plan: Sweep, paths: list[str], tuned: dict[str, Any], console: Console, file: Path) -> None:
+def _report(plan: Sweep, paths: list[str], tuned: dict[str, Any], console: Console, folder: Path, command: str) -> None:
     from pmd_agent.cli.compare import show
     from pmd_agent.comparison import compare, group_by_arm, read_runs, write_report
 
@@ -118,5 +138,5 @@ def _report(plan: Sweep, paths: list[str], tuned: dict[str, Any], console: Conso
     known = {arm.name for arm in arms}
     report = compare(arms, plan.reference if plan.reference in known else None, facts)
     show(report, console)
-    for path in write_report(report, plan.folder, title=f"Sweep {plan.name}", command=f"pmd sweep {file}"):
+    for path in write_report(report, folder, title=f"Sweep {plan.name}", command=command):
         console.info(f"written: {path}")

@@ -9,17 +9,23 @@ from pathlib import Path
 
 from pmd_agent.comparison.plots import RANGES, learning_curves
 from pmd_agent.comparison.report import Cell, Report, Table
+from pmd_agent.errors import RunError
 from pmd_agent.run_files import write_atomically
 
 FILES = ("report.md", "report.csv", "report.html")
 
 
 def write_report(report: Report, folder: Path, *, title: str, command: str) -> list[Path]:
-    """Write the three files and return their paths. `command` is what prints these figures. Raises OSError."""
+    """Write the three files and return their paths. `command` is what prints these figures. Raises RunError."""
     contents = (markdown(report, title, command), table_csv(report), html(report, title, command))
     paths = [folder / name for name in FILES]
-    for path, content in zip(paths, contents, strict=True):
-        write_atomically(path, content.encode("utf-8"))
+    try:
+        for path, content in zip(paths, contents, strict=True):
+            write_atomically(path, content.encode("utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot hold a report: {error.strerror or error}.", "Give a folder with --to DIR, new or not."
+        ) from error
     return paths
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pmd_agent.distillation.context import student_messages
 from pmd_agent.evaluation import Outcome, score
-from pmd_agent.stages.parts import Metrics, Parts, seed_for, stage
+from pmd_agent.stages.parts import Metrics, Parts, nothing_checked, seed_for, stage
 from pmd_agent.stages.reading import contexts_for, read_within
 from pmd_agent.types import Problem, Sampling
 from pmd_agent.verifiers import verify_all
@@ -30,4 +30,6 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
     )
     completions_PG = parts.policy.sample(prompts, settings.samples, sampling)
     verified = verify_all(parts.verifier, problems, [[c.text for c in group] for group in completions_PG])
+    if verified.unchecked and all(v.reward is None for group in verified.verdicts_PG for v in group):
+        raise nothing_checked(verified)
     return score(problems, verified.verdicts_PG)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.asked import Asked
 from pmd_agent.curriculum import Curriculum
+from pmd_agent.errors import RunError
 from pmd_agent.memory import Embedder, Memory
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import Recipe
 from pmd_agent.types import Problem
-from pmd_agent.verifiers import Verifier
+from pmd_agent.verifiers import Verified, Verifier
 
 if TYPE_CHECKING:
     import dspy
@@ -109,3 +110,11 @@ def frozen(parts: Parts, step: int) -> bool:
 def due(every: int, step: int) -> bool:
     """Whether what is done every so many steps (0: never) is done at this one."""
     return bool(every) and (step + 1) % every == 0
+
+
+def nothing_checked(verified: Verified) -> RunError:
+    """Of rollouts of which the verifier could not check a single one: nothing that follows would mean anything."""
+    return RunError(
+        f"Not one of {verified.unchecked} rollouts could be checked. The first: {verified.first_reason}",
+        "Mend what the verifier (problems.verifier) needs, and go on with --resume; with another verifier, start another run.",
+    )

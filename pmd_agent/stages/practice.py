@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pmd_agent.distillation.context import student_messages
-from pmd_agent.errors import RunError
 from pmd_agent.gauges import writing
-from pmd_agent.stages.parts import Metrics, Parts, frozen, seed_for, stage
+from pmd_agent.stages.parts import Metrics, Parts, frozen, nothing_checked, seed_for, stage
 from pmd_agent.types import Experience, Problem, Rollout, Sampling, Verdict
 from pmd_agent.verifiers import verify_all
 
@@ -52,10 +51,7 @@ def verify(
     checked = [v for group in verified.verdicts_PG for v in group if v.reward is not None]
     m.values["unchecked"] = verified.unchecked
     if not checked:
-        raise RunError(
-            f"Not one of {verified.unchecked} rollouts could be checked. The first: {verified.first_reason}",
-            "Mend the verifier (problems.verifier); the run can then go on with --resume.",
-        )
+        raise nothing_checked(verified)
     m.values["reward"] = sum(v.reward or 0.0 for v in checked) / len(checked)
     m.values["correct"] = sum(bool(v.correct) for v in checked) / len(checked)
     m.values["solved_groups"] = sum(any(v.correct for v in group) for group in verified.verdicts_PG) / len(problems_P)

@@ -42,6 +42,8 @@ def reflect(
         record=m.asked.append,
     )
     parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
+    if counts["calls"] and counts["unparsed"] == counts["calls"]:
+        m.values["reflections_lost"] = 1.0
     m.values["insights_written"] = sum(map(len, insights_P))
     m.values |= {f"reflections_{name}": count for name, count in counts.items()}
     return insights_P

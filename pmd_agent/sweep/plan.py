@@ -73,6 +73,9 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
         sets = {"tune": self.seeds.tune, "validate": self.seeds.validation, "report": self.seeds.report}
+        for which, numbers in sets.items():
+            if twice := [number for number in numbers if numbers.count(number) > 1]:
+                raise ValueError(f"seeds.{which} has {twice[0]} twice: a run a seed")
         for (a, these), (b, those) in itertools.combinations(sets.items(), 2):
             if shared := sorted({*these} & {*those}):
                 raise ValueError(

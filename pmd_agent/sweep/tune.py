@@ -43,3 +43,16 @@ def choose(tried: Sequence[tuple[str, Mapping[str, Any], Sequence[SweepRun]]]) -
 def _last_validation(run: SweepRun) -> float:
     lines = [line["validation"] for line in RunDir.open(run.path).metrics() if line.get("validation") is not None]
     return float(lines[-1]) if lines else 0.0
+
+
+def is_of(plan: Sweep, tuned: Mapping[str, Any]) -> bool:
+    """Whether what tuned.yaml holds was chosen from the grids, and on the seeds, that the sweep has now."""
+    grids = {name: configurations(arm) for name, arm in plan.arms.items() if arm.tune}
+    try:
+        tried = {
+            name: [each["set"] for each in entry["tried"] if each["seeds"] == list(plan.seeds.tune)]
+            for name, entry in tuned.items()
+        }
+    except (KeyError, TypeError):
+        return False
+    return tried == {name: [dict(values) for values in grid] for name, grid in grids.items()}

@@ -63,6 +63,18 @@ def test_a_list_is_cut_unless_all_is_asked_for(pmd: Pmd, recipe: Path) -> None:
     assert " more (--all)" not in pmd("problems", str(recipe), "problems.validation_fraction=0.4", "--all").stdout
 
 
+@pytest.mark.parametrize(
+    ("verifier", "says"),
+    [
+        ("exct", "no verifier 'exct'"),
+        ("json:nope", "nope"),
+        ("multiple_choice", "is not one of the options"),
+    ],
+)
+def test_a_verifier_that_cannot_check_them(pmd: Pmd, recipe: Path, verifier: str, says: str) -> None:
+    assert says in pmd("problems", str(recipe), f"problems.verifier={verifier}", code=2).stderr
+
+
 def test_a_source_that_is_not_there(pmd: Pmd, recipe: Path) -> None:
     done = pmd("problems", str(recipe), "problems.path=mne.jsonl", code=2)
     assert "There is no mne.jsonl" in done.stderr and "mine.jsonl" in done.stderr

@@ -35,6 +35,15 @@ class Needs(dspy.Module):
     def __init__(self, model):
         super().__init__()
 
+class Silent(dspy.Module):
+    def forward(self, problem):
+        pass
+
+class Bug(dspy.Module):
+    def __init__(self):
+        super().__init__()
+        raise ValueError("no key")
+
 class NoModule:
     pass
 
@@ -75,6 +84,27 @@ def test_several_work_one_after_the_other() -> None:
     assert isinstance(program.first, Reflector)
     assert isinstance(program.others[0], Critic) and program.others[0].attempt_chars == 123
     assert isinstance(build_program(names[:1], **SETTINGS), Reflector), "one alone needs no composition"
+
+
+def test_how_a_module_will_be_called_is_looked_at_before_a_run() -> None:
+    call = ("problem", "experiences")
+    for path in ("pmd_agent.pipelines:Reflector", ["pmd_agent.pipelines:Reflector", "pmd_agent.pipelines:Critic"]):
+        build_program(path, call, **SETTINGS)
+    build_program("pmd_agent.pipelines:Generaliser", ("insights",), **SETTINGS)
+    for path, says in (
+        ("pmd_agent.pipelines:Critic", "missing a required argument: 'draft'"),
+        ("pmd_agent.pipelines:Generaliser", "missing a required argument: 'insights'"),
+        ("pmd_test_mine:Silent", "unexpected keyword argument 'experiences'"),
+        ("pmd_test_mine:Plain", "no attribute 'forward'"),
+    ):
+        with pytest.raises(PipelineError, match="cannot be called with") as caught:
+            build_program(path, call, **SETTINGS)
+        assert says in caught.value.message and "def forward(self, problem, experiences)" in caught.value.hint
+
+
+def test_an_error_of_a_constructor_says_where() -> None:
+    with pytest.raises(PipelineError, match=r"Bug cannot be built: ValueError: no key \(.*pmd_test_mine.py:\d+\)"):
+        build_program("pmd_test_mine:Bug", **SETTINGS)
 
 
 def test_a_module_of_ones_own_gets_what_its_constructor_takes() -> None:

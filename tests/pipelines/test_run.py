@@ -13,7 +13,7 @@ import dspy
 import pytest
 from dspy.utils.dummies import DummyLM
 
-from pmd_agent.errors import PolicyError
+from pmd_agent.errors import PipelineError, PolicyError
 from pmd_agent.pipelines import (
     After,
     Critic,
@@ -151,6 +151,22 @@ def test_a_careless_module_breaks_nothing(
     (insights,), counts = reflect(answers("").lm, *one, Inventor(prediction))
     assert [i.text for i in insights] == texts
     assert counts["dropped"] == dropped
+
+
+@pytest.mark.parametrize("prediction", [None, dspy.Prediction(foo=1), "a string"])
+def test_what_says_nothing_of_its_kind_counts_as_unparsed(answers: type, one: tuple[Any, Any], prediction: Any) -> None:
+    (insights,), counts = reflect(answers("").lm, *one, Inventor(prediction))
+    assert not insights and counts["unparsed"] == 1
+
+
+def test_a_fault_of_ones_own_module_is_one_sentence(answers: type, one: tuple[Any, Any]) -> None:
+    class Faulty(dspy.Module):  # type: ignore[misc]
+        def forward(self, problem: object, experiences: object) -> None:
+            raise KeyError("steps")
+
+    with pytest.raises(PipelineError, match=r"Faulty failed: KeyError: 'steps' \(.*test_run.py:\d+\)") as caught:
+        reflect(answers("").lm, *one, Faulty())
+    assert "--resume" in caught.value.hint
 
 
 def test_programs_side_by_side_are_answered_together_step_by_step(answers: type, make: SimpleNamespace) -> None:

@@ -72,6 +72,7 @@ ARMS: dict[str, Any] = SWEEP["arms"]
     [
         ({"seeds": {"tune": [1], "report": [1, 2]}}, "share 1: what is reported must not have been tuned on"),
         ({"seeds": {"report": []}}, "seeds.report"),
+        ({"seeds": {"report": [1, 2, 1]}}, "seeds.report has 1 twice: a run a seed"),
         ({"arms": {**ARMS, "x": {"like": "nobody"}}}, "arms.x.like=nobody is no arm that stands for itself"),
         ({"arms": {**ARMS, "x": {"like": "experience"}}}, "arms.x.like=experience is no arm"),
         ({"arms": {**ARMS, "x": {"like": "pmd", "tune": {"seed": [1]}}}}, "whose tuning it takes"),

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pmd_agent.cli import app
 from pmd_agent.console import Console
-from pmd_agent.errors import RunError
+from pmd_agent.errors import RecipeError, RunError
 from pmd_agent.recipe import dump_recipe
 from pmd_agent.sweep import choose, load_sweep, run_all, runs_of, tuning_runs
 
@@ -74,6 +74,35 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert "bad · seed 1 · failed with exit code 2" in out.getvalue()
     assert "3/3 · " in out.getvalue()
     assert (tmp_path / "runs" / "small" / "right-1" / "summary.json").is_file()
+
+
+def test_a_part_of_a_sweep_has_a_report_of_its_own_and_says_what_was_typed(tmp_path: Path) -> None:
+    file = write(tmp_path, seeds={"tune": [101], "validate": [7], "report": [1]})
+    arguments = ["sweep", str(file), "--arms", " right,", "--seeds", "validate"]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    folder = tmp_path / "runs" / "small"
+    assert not (folder / "report.md").exists()
+    assert (
+        f"pmd sweep {file} --arms right --seeds validate\n"
+        in (folder / "report-validate-right" / "report.md").read_text()
+    )
+
+
+def test_what_was_tuned_on_another_grid_is_refused_and_a_grid_not_searched_is_told(tmp_path: Path) -> None:
+    arms = {"right": {"set": {"policy.answers": ["<answer> 00 </answer>"]}, "tune": {"rollout.samples": [2, 3]}}}
+    file = write(tmp_path, arms=arms)
+    told = CliRunner().invoke(app, ["sweep", str(file), "--dry-run"], catch_exceptions=False)
+    assert "the grids of right have not been searched (--tune)" in told.output
+    tried = [{"set": {"rollout.samples": n}, "validation": 0.5, "seeds": [101]} for n in (2, 3)]
+    tuned = tmp_path / "runs" / "small" / "tuned.yaml"
+    tuned.parent.mkdir(parents=True)
+    tuned.write_text(yaml.safe_dump({"right": {"chosen": {"rollout.samples": 3}, "validation": 0.5, "tried": tried}}))
+    told = CliRunner().invoke(app, ["sweep", str(file), "--dry-run"], catch_exceptions=False)
+    assert "rollout.samples=3" in told.output and "not been searched" not in told.output
+    arms["right"]["tune"] = {"rollout.samples": [2, 4]}
+    for changes in ({"arms": arms}, {"seeds": {"tune": [102], "report": [1]}}, {"arms": SWEEP["arms"]}):
+        with pytest.raises(RecipeError, match="chosen from other grids or seeds"):
+            CliRunner().invoke(app, ["sweep", str(write(tmp_path, **changes)), "--dry-run"], catch_exceptions=False)
 
 
 def test_tuning_chooses_by_validation_and_the_test_plays_no_part(tmp_path: Path) -> None:
