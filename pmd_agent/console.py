@@ -134,7 +134,10 @@ class Console:
             self.info(f"{'internalised':<16} {percent(summary['internalisation'])}")
         if summary.get("programs_by", "policy") != "policy":
             self.info(f"{'memory by':<16} {summary['programs_by']}, not by the policy itself")
-        for name, command in (("adapter", "pmd export RUN --to DIR"), ("memory", "pmd memory list RUN")):
+        for name, command in (
+            ("adapter", "pmd export RUN --to DIR"),
+            ("memory", "pmd memory report RUN --to memory.html"),
+        ):
             if (run_path / name).is_dir():
                 self.info(f"{name:<16} {run_path / name}   ({command.replace('RUN', str(run_path))})")
         self.info(f"{'run':<16} {run_path}")

@@ -119,6 +119,10 @@ class RunDir:
         for path in (Path(run), runs / run):
             if (path / "recipe.yaml").is_file():
                 return cls(path, load_recipe(path / "recipe.yaml"))
+        if Path(run).is_dir():
+            raise RunError(
+                f"{run} is no run: it has no recipe.yaml.", _hint(runs, Path(run).name, "Give a run's folder.")
+            )
         raise RunError(
             f"There is no run {run}.", _hint(runs, Path(run).name, "Give a run's folder, or its name in runs/.")
         )

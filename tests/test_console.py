@@ -118,7 +118,7 @@ def test_summary(console: Console, streams: tuple[io.StringIO, io.StringIO], tmp
         "two 14.0% -> 10.0% -4.0 points",
         "with memory 64.0%",
         f"adapter {tmp_path}/adapter (pmd export {tmp_path} --to DIR)",
-        f"memory {tmp_path}/memory (pmd memory list {tmp_path})",
+        f"memory {tmp_path}/memory (pmd memory report {tmp_path} --to memory.html)",
         f"run {tmp_path}",
     ]
 

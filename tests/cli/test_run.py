@@ -53,6 +53,7 @@ def test_a_fresh_name(pmd: Pmd, tmp_path: Path) -> None:
         (["evaluate", "nowhere"], "There is no run nowhere"),
         (["evaluate", "nowhere", "--problems", "0"], "--problems"),
         (["export", "nowhere", "--to", "x"], "There is no run nowhere"),
+        (["export", ".", "--to", "x"], ". is no run: it has no recipe.yaml"),
         (["export", "nowhere"], "--to"),
         (["memory", "list", "nowhere"], "There is no run nowhere"),
         (["memory", "list", "kept", "--tier", "skill"], "skill"),
