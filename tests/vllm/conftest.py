@@ -114,10 +114,10 @@ class FakeVllm:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(b"" if self.command == "HEAD" else content)
                 if path == "/v1/completions" and status == 200:
-                    with fake.lock:
+                    with fake.lock:  # before the client has it: then all that it has is here
                         fake.answered.append(tuple(body["prompt"]))
+                self.wfile.write(b"" if self.command == "HEAD" else content)
 
             def log_message(self, *arguments: Any) -> None:
                 pass
