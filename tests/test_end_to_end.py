@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,6 +215,30 @@ def test_exported_adapter_answers_the_same_without_this_package(finished: Path, 
         ).stdout
     )
     assert found == wanted
+
+
+def test_an_export_says_what_practice_did_here_and_elsewhere(finished: Path, tmp_path: Path) -> None:
+
+    run = shutil.copytree(finished, tmp_path / "runs" / "one")
+    (tmp_path / "other.yaml").write_text(
+        "name: other\nproblems: {type: world, seed: 7, test: 4, validation: 0, train: 4}\n"
+    )
+    said = pmd("evaluate", "one", "--on", "other.yaml", "--problems", "3", cwd=tmp_path).stdout
+    assert "base: avg@" in said and "adapter: avg@" in said and "other: " in said.splitlines()[-1]
+    pmd("export", "one", "--to", "out", cwd=tmp_path)
+    found = json.loads((tmp_path / "out" / "certificate.json").read_text())
+    summary = json.loads((run / "summary.json").read_text())
+    assert found["memory_free"]["before"] == summary["base"]["free"]
+    assert found["memory_free"]["after"] == summary["final"]["free"]
+    assert found["with_memory"]["after"] == summary["final"]["with_memory"]
+    assert found["elsewhere"]["other"]["points"]["low"] <= found["elsewhere"]["other"]["points"]["high"]
+    weights = (tmp_path / "out" / "adapter_model.safetensors").read_bytes()
+    assert found["sha256"]["adapter_model.safetensors"] == hashlib.sha256(weights).hexdigest()
+    assert found["recipe"]["steps"] == 3 and "runs" not in found["recipe"] and str(tmp_path) not in json.dumps(found)
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "Without memory, on" in readme and "Elsewhere, on other: " in readme
+    refused = pmd("evaluate", "one", "--on", "other.yaml", "--base", cwd=tmp_path, check=2)
+    assert "leave --base and --with-memory out" in " ".join(refused.stderr.replace("│", " ").split())
 
 
 def test_sdpo_keeps_no_memory(tmp_path: Path) -> None:
