@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEAR = 0.95
-"""Cosine from which two sentences are one, if numbers and negations agree."""
+"""Cosine from which two sentences are one, if what may not differ (`_exact`) is the same."""
 _NEGATION = re.compile(r"(?:no|not|never|none|without|avoid|cannot|\w+n't)")
 _DECISIVE = frozenset(
     """before after until while and or nor both either neither all any some each every only once again up down over under

@@ -36,8 +36,9 @@ def transitions(
 ) -> dict[str, tuple[State, str]]:
     """Memory id -> its new state and why, of those in `problems_of` (id -> the problems that it is about) that change.
 
-    Quarantined ones return when their lift is above zero, or too little is left of what was observed; with `trial`, to
-    their trial, or at once when they are shown to help. Retired ones return when the student fails at one of their problems again.
+    Quarantined ones return when their lift is above zero, or too little is left of what was observed, but not where nothing
+    ever was, or where trials in another run spoke against them; with `trial`, to their trial, or at once when they are shown
+    to help. Retired ones return when the student fails at one of their problems again.
     """
     changed: dict[str, tuple[State, str]] = {}
     for entry_id, problems in problems_of.items():
@@ -66,11 +67,9 @@ def _verdict(standings: Standings, entry_id: str, problems: Collection[str], rul
             return "quarantined", ""
     if now == "quarantined" and not rules.trial:
         tried = standings.tried(entry_id)
+        # By its trials, or by a bank that does not say why: nothing was seen that speaks for it.
         if (tried.mean < 0 and tried.n >= CORRECT) or not evidence.n:
-            return (
-                "quarantined",
-                "",
-            )  # by its trials, or by a bank that does not say why; nothing was seen that speaks for it
+            return "quarantined", ""
     if rules.absorbed is not None and problems:
         rates = [standings.passed[p][1] if p in standings.passed else 0.0 for p in problems]
         if min(rates) >= rules.absorbed:
