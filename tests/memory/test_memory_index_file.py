@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,7 +155,7 @@ def test_chroma_has_nothing_to_insert_anew(
     monkeypatch.setitem(table._SPACE["hnsw"], "sync_threshold", 50)
 
     def left_to_insert(folder: Path) -> int:
-        with sqlite3.connect(folder / "chroma" / "chroma.sqlite3") as connection:
+        with closing(sqlite3.connect(folder / "chroma" / "chroma.sqlite3")) as connection:
             # Chroma always keeps the newest record of its log.
             return int(connection.execute("select count(*) from embeddings_queue").fetchone()[0]) - 1
 
