@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pmd_agent.comparison.page import template
+from pmd_agent.comparison.plots import as_svg
 from pmd_agent.console import percent
 from pmd_agent.memory import Memory
 from pmd_agent.run_dir import RunDir
@@ -50,11 +51,6 @@ class Practised:
 
 def memory_page(run: RunDir, memory: Memory, prompts: Mapping[str, str]) -> str:
     """The page. `prompts`: problem id -> its text, as far as it is known. Of long lists the first; it says how many more."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pmd_agent", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     behaviors = sorted(memory.behaviors(), key=lambda b: -b.support)
     everything = [b for b in memory.list("behavior", include_archived=True) if isinstance(b, Behavior)]
     once = [b for b in everything if memory.retired_at(b) is not None]
@@ -63,7 +59,7 @@ def memory_page(run: RunDir, memory: Memory, prompts: Mapping[str, str]) -> str:
         if isinstance(entry, Insight):
             of.setdefault(entry.problem_id, []).append(entry)
     plots = [("Live entries after each step", svg)] if (svg := _growth(memory, run.next_step)) else []
-    return environment.get_template("memory_page.html.jinja").render(
+    return template("memory_page.html.jinja").render(
         title=f"What {run.recipe.name} remembers",
         run=str(run.path),
         facts=_facts(run, memory),
@@ -172,22 +168,16 @@ def _growth(memory: Memory, steps: int) -> str | None:
     """Live entries of each tier as an `<svg>`; None before two steps."""
     if steps < 2:
         return None
-    import matplotlib
 
-    matplotlib.use("svg")
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pmd", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(11.5, 2.6), layout="constrained")
-        axes: Any = figure.subplots(1, len(TIERS))
-        for place, (tier, sizes) in zip(axes, memory.sizes(range(steps)).items(), strict=True):
+    def draw(figure: Any) -> None:
+        for place, (tier, sizes) in zip(
+            figure.subplots(1, len(TIERS)), memory.sizes(range(steps)).items(), strict=True
+        ):
             place.step(range(steps), sizes, where="post", linewidth=1.8)
             place.set_title(f"{tier}s", fontsize=10)
             place.set_xlabel("step", fontsize=9)
             place.set_ylim(bottom=0)
             place.grid(alpha=0.25)
             place.spines[["top", "right"]].set_visible(False)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    return text[text.index("<svg") :]
+
+    return as_svg(draw, width=11.5, height=2.6)

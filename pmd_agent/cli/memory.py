@@ -174,9 +174,8 @@ def opened(run: str) -> Iterator[tuple[RunDir, Memory]]:
     # All that is stored can be looked at, whatever the run reads of it.
     recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"tiers": TIERS})})
     with open_memory(recipe, directory.memory_path) as memory:
-        if (
-            not memory.shared
-        ):  # on a server the run may be in the middle of a step; here it is not: this process has the lock
+        # On a server the run may be in the middle of a step; here it is not: this process has the lock.
+        if not memory.shared:
             memory.rollback(directory.next_step)
         yield directory, memory
 

@@ -6,11 +6,15 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pmd_agent.comparison.plots import RANGES, learning_curves
 from pmd_agent.comparison.report import Cell, Report, Table
 from pmd_agent.errors import RunError
 from pmd_agent.run_files import write_atomically
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FILES = ("report.md", "report.csv", "report.html")
 
@@ -56,11 +60,6 @@ def table_csv(report: Report) -> str:
 
 def html(report: Report, title: str, command: str) -> str:
     """The page: what was run, the curves, the tables."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pmd_agent.comparison", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     plots = [
         (caption, svg)
         for caption, svg in (
@@ -70,9 +69,17 @@ def html(report: Report, title: str, command: str) -> str:
         )
         if svg
     ]
-    return environment.get_template("page.html.jinja").render(
+    return template("comparison/page.html.jinja").render(
         title=title, command=command, report=report, plots=plots, shown=shown, is_number=_is_number, ranges=RANGES
     )
+
+
+def template(name: str) -> Template:
+    """A page's template, by its path in the package; what is put into it is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("pmd_agent", "")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True).get_template(name)
 
 
 def shown(cell: Cell) -> str:

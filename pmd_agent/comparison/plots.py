@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pmd_agent.comparison.arms import Arm
 from pmd_agent.comparison.curves import Axis, mean_curve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 RANGES = 6
 """Arms up to which the range of each one's runs is shaded; more shades hide each other."""
@@ -21,13 +25,10 @@ def learning_curves(arms: Sequence[Arm], axis: Axis, *, with_memory: bool = Fals
     curves = [mean_curve(arm.runs, axis, with_memory=with_memory) for arm in arms]
     if all(len(points) < 2 for points in curves):
         return None
-    import matplotlib
 
-    matplotlib.use("svg")
-    from matplotlib.figure import Figure
+    def draw(figure: Figure) -> None:
+        import matplotlib
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pmd", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(7.6, 4.2), layout="constrained")
         axes = figure.subplots()
         colours = matplotlib.colormaps["tab10"]
         for i, (arm, points) in enumerate(zip(arms, curves, strict=True)):
@@ -46,6 +47,20 @@ def learning_curves(arms: Sequence[Arm], axis: Axis, *, with_memory: bool = Fals
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+
+    return as_svg(draw, width=7.6, height=4.2)
+
+
+def as_svg(draw: Callable[[Figure], None], *, width: float, height: float) -> str:
+    """What `draw` puts on a figure of so many inches, as an `<svg>` with its text as text; the same each time."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pmd", "font.family": "sans-serif"}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()

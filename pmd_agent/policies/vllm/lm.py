@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or litellm reaches for the network when it is imported
 
@@ -34,10 +35,7 @@ BACKOFF_SECONDS = 0.5
 def around_proxies(address: str) -> None:
     """Have what runs in this process, litellm among it, reach the server without the proxy that the environment names."""
     host = urlsplit(address).hostname or ""
-    if any(
-        os.environ.get(name)
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy", "HTTPS_PROXY")
-    ):
+    if getproxies():
         for name in ("no_proxy", "NO_PROXY"):
             hosts = [each for each in os.environ.get(name, "").split(",") if each]
             if host not in hosts:
