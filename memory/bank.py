@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from pmd_agent.errors import MemoryStoreError
-from pmd_agent.memory.codec import Entry, decode, encode, key_of, tier_of
-from pmd_agent.memory.standing import Evidence
+from pmd_agent.memory.backend.codec import Entry, decode, encode, key_of, tier_of
+from pmd_agent.memory.effects import Evidence
 from pmd_agent.memory.store import Memory
 from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Experience, Tier
@@ -45,7 +45,7 @@ class Row:
     state: str
     """live, quarantined, retired; or cited: archived, and there only as a source."""
     evidence: tuple[float, ...]
-    """Six numbers of its lift: observations, sum and sum of squares, of correct rollouts and of wrong ones (standing.py)."""
+    """Six numbers of its lift: observations, sum and sum of squares, of correct rollouts and of wrong ones (effects.py)."""
     tried: tuple[float, ...]
     """Three of its trials: correct rollouts, sum and sum of squares."""
     uses: int
@@ -109,7 +109,7 @@ def rows_of(memory: Memory) -> list[Row]:
 def import_bank(memory: Memory, path: Path, *, trial: bool = False) -> int:
     """Fill an empty memory from a bank; how many entries. Raises MemoryStoreError where it is not empty, and for a bad file.
 
-    `trial`: its insights and behaviors, but for those quarantined, have to show first that they help (verdicts.py).
+    `trial`: its insights and behaviors, but for those quarantined, have to show first that they help (trust.py).
 
     What an import that was killed has left is removed first: the note in the ledger, written last, says that it was whole.
     """

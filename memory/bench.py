@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pmd_agent.memory.codec import metadata_of
+from pmd_agent.memory.backend.codec import metadata_of
+from pmd_agent.memory.backend.collection import ROWS_PER_CALL, open_client, open_collection
 from pmd_agent.memory.store import Memory
-from pmd_agent.memory.table import ROWS_PER_CALL, open_client, open_collection
 from pmd_agent.types import Behavior
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pmd_agent.memory.codec import Entry
-from pmd_agent.memory.standing import Standings
+from pmd_agent.memory.backend.codec import Entry
+from pmd_agent.memory.effects import Standings
 from pmd_agent.types import Behavior, Experience, Tier
 
 

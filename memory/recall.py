@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pmd_agent.memory.codec import Entry, tier_of
+from pmd_agent.memory.backend.codec import Entry, tier_of
 from pmd_agent.memory.diversity import diverse
-from pmd_agent.memory.standing import State
+from pmd_agent.memory.effects import State
 from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext, Tier
 
 if TYPE_CHECKING:
-    from pmd_agent.memory.reading import Candidate
+    from pmd_agent.memory.reader import Candidate
     from pmd_agent.memory.store import Memory
 
 Mode = Literal["relevant", "random", "shuffled"]

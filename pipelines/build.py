@@ -10,8 +10,8 @@ from typing import Any
 import dspy
 
 from pmd_agent.errors import PipelineError
-from pmd_agent.named import import_named
 from pmd_agent.pipelines.compose import After
+from pmd_agent.plugins import import_named
 
 
 def build_program(path: str | Sequence[str], called_with: Sequence[str] = (), **settings: Any) -> dspy.Module:

@@ -9,7 +9,7 @@ from typing import Any
 from dspy.lm15 import Request
 from dspy.utils.callback import BaseCallback
 
-from pmd_agent.asked import Call, Message
+from pmd_agent.runs.program_trace import Call, Message
 
 
 class Listener(BaseCallback):  # type: ignore[misc]

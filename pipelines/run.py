@@ -17,13 +17,13 @@ from typing import Any, Literal
 import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from pmd_agent.asked import Asked, Call, bounded
 from pmd_agent.errors import PipelineError, PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.build import where
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.outside import OutsideLM
-from pmd_agent.pipelines.provenance import program_of
+from pmd_agent.pipelines.program_id import program_of
+from pmd_agent.runs.program_trace import Asked, Call, bounded
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
 # A changing policy must not be answered from its past.

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pmd_agent.build import start
+    from pmd_agent.assembly.start import start
     from pmd_agent.recipe import Recipe, load_recipe, parse_recipe
 
 _HOME = {
-    "start": "pmd_agent.build",
+    "start": "pmd_agent.assembly.start",
     "Recipe": "pmd_agent.recipe",
     "load_recipe": "pmd_agent.recipe",
     "parse_recipe": "pmd_agent.recipe",

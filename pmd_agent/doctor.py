@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pmd_agent.environment import installed_version
 from pmd_agent.recipe import Recipe
+from pmd_agent.runs.environment import installed_version
 
 State = Literal["ok", "gap", "note"]
 TESTED_VLLM = "0.32"

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from pmd_agent.comparison.certificate import certificate, sentences
-from pmd_agent.comparison.finished import read_run
 from pmd_agent.errors import RunError
+from pmd_agent.evaluation.certificate import certificate, sentences
+from pmd_agent.evaluation.finished import read_run
+from pmd_agent.models.loading import BOX, box_path, load_adapter, load_base, load_tokenizer
 from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
-from pmd_agent.run_dir import RunDir
-from pmd_agent.run_files import to_json, write_atomically
-from pmd_agent.weights import BOX, box_path, load_adapter, load_base, load_tokenizer
+from pmd_agent.runs.files import to_json, write_atomically
+from pmd_agent.runs.folder import RunDir
 
 CERTIFICATE = "certificate.json"
 ADAPTER_README = """# {name}

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pmd_agent.asked import pack
 from pmd_agent.console import Console
-from pmd_agent.evaluation import accuracy
-from pmd_agent.gauges import alarms, internalisation
-from pmd_agent.run_dir import RunDir
+from pmd_agent.evaluation.gauges import alarms, internalisation
+from pmd_agent.evaluation.scores import accuracy
+from pmd_agent.runs.folder import RunDir
+from pmd_agent.runs.program_trace import pack
 from pmd_agent.stages import (
     Metrics,
     Parts,

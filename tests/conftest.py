@@ -61,7 +61,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_folder: Path) -> Any:
-    from pmd_agent.weights import load_tokenizer
+    from pmd_agent.models.loading import load_tokenizer
 
     return load_tokenizer(str(tiny_folder))
 
@@ -69,7 +69,7 @@ def tokenizer(tiny_folder: Path) -> Any:
 @pytest.fixture(scope="session")
 def load_tiny(tiny_folder: Path) -> Callable[[], Any]:
     """load_tiny(): the tiny model anew, with the same weights each time."""
-    from pmd_agent.weights import load_base
+    from pmd_agent.models.loading import load_base
 
     return lambda: load_base(str(tiny_folder), dtype="float32", device="cpu")
 
@@ -88,7 +88,7 @@ def load_student(load_tiny: Callable[[], Any]) -> Callable[..., Any]:
     """
     import torch
 
-    from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, attach_lora
+    from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora
 
     def load(*, teacher: bool = False, dropout: float = 0.0) -> Any:
         model = attach_lora(

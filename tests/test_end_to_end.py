@@ -95,8 +95,8 @@ def test_memory_cites_rollouts_that_exist(finished: Path) -> None:
 
 
 def test_every_memory_has_the_prompt_that_it_was_made_from(finished: Path) -> None:
-    from pmd_agent.asked import find
     from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
+    from pmd_agent.runs.program_trace import find
 
     dump = memory_dump(finished)
     attempts = {e.id: e for e in dump["experience"]}
@@ -178,11 +178,11 @@ def test_exported_adapter_answers_the_same_without_this_package(finished: Path, 
     ours.write_text(
         textwrap.dedent(f"""
         import json, pathlib
-        from pmd_agent.distillation.context import student_messages
+        from pmd_agent.distillation.teacher_prompt import student_messages
         from pmd_agent.policies.local import LocalPolicy
         from pmd_agent.problems.world import World
         from pmd_agent.types import Sampling
-        from pmd_agent.weights import box_path, load_adapter, load_base, load_tokenizer
+        from pmd_agent.models.loading import box_path, load_adapter, load_base, load_tokenizer
         policy = LocalPolicy(load_adapter(load_base("box"), pathlib.Path({str(finished / "adapter")!r})), load_tokenizer("box"), name="box")
         prompts = [student_messages(p) for p in World.create(0).problems(20, operators=2, part="export")]
         answers = policy.sample(prompts, 1, Sampling(temperature=0.0, max_tokens=80))
@@ -294,7 +294,7 @@ def test_bad_input_gets_one_clear_error(arguments: list[str], says: str, tmp_pat
 
 
 def box() -> Path:
-    from pmd_agent.weights import box_path
+    from pmd_agent.models.loading import box_path
 
     return box_path()
 

@@ -14,7 +14,7 @@ from pmd_agent import export as module
 from pmd_agent.errors import RunError
 from pmd_agent.export import export_run
 from pmd_agent.recipe import parse_recipe
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_the_box_travels_with_its_adapter(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pmd_agent.weights.box_path", lambda: tiny_folder)
+    monkeypatch.setattr("pmd_agent.models.loading.box_path", lambda: tiny_folder)
     monkeypatch.setattr(module, "box_path", lambda: tiny_folder)
     run = make_run("box", dtype="float32")
     folder = export_run(run, tmp_path / "box one", merge=merge)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pmd_agent.box.words import random_question
-from pmd_agent.distillation.context import render
+from pmd_agent.distillation.teacher_prompt import render
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
 from pmd_agent.pipelines.signatures import Abstract, Contrast, Postmortem

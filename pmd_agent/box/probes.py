@@ -22,7 +22,8 @@ from pmd_agent.box.documents import (
     use,
 )  # fmt: skip
 from pmd_agent.box.words import random_question
-from pmd_agent.distillation.context import render
+from pmd_agent.distillation.teacher_prompt import render
+from pmd_agent.models.loading import load_base, load_tokenizer
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
 from pmd_agent.pipelines.signatures import Abstract, Contrast, Postmortem
@@ -39,7 +40,6 @@ from pmd_agent.problems.world import (
 )
 from pmd_agent.types import Sampling
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
-from pmd_agent.weights import load_base, load_tokenizer
 
 Row = dict[str, float]
 

@@ -56,7 +56,7 @@ def distill(
         return
     from pmd_agent.distillation.bench.report import bench_step
     from pmd_agent.distillation.bench.work import SHAPES, Work
-    from pmd_agent.weights import choose_device, resolve_model
+    from pmd_agent.models.loading import choose_device, resolve_model
 
     choose_device(device)  # what cannot be is said before anything is measured
     if model not in SHAPES:

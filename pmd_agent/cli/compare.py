@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pmd_agent.comparison import Report
     from pmd_agent.console import Console
+    from pmd_agent.reports.comparison import Report
 
 
 def compare(
@@ -23,9 +23,11 @@ def compare(
     to: Annotated[Path | None, typer.Option(help="Also write report.md, report.csv and report.html there.")] = None,
 ) -> None:
     """Finished runs beside each other, with paired differences and 95 % intervals."""
-    from pmd_agent.comparison import compare as compare_arms
-    from pmd_agent.comparison import group_by_arm, read_runs, write_report
     from pmd_agent.console import Console
+    from pmd_agent.evaluation.arms import group_by_arm
+    from pmd_agent.evaluation.finished import read_runs
+    from pmd_agent.reports.comparison import compare as compare_arms
+    from pmd_agent.reports.comparison_page import write_report
 
     console = Console()
     finished, unfinished = read_runs(runs)
@@ -42,7 +44,7 @@ def compare(
 
 def show(report: Report, console: Console) -> None:
     """A report on the terminal."""
-    from pmd_agent.comparison.page import shown
+    from pmd_agent.reports.comparison_page import shown
 
     for table in report.tables:
         console.info("")

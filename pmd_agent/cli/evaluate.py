@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from pmd_agent.console import Console
-    from pmd_agent.run_dir import RunDir
+    from pmd_agent.runs.folder import RunDir
 
 
 def evaluate(
@@ -26,7 +26,7 @@ def evaluate(
 ) -> None:
     """Measure a finished run's adapter on its test problems, or on others."""
     from pmd_agent.console import Console
-    from pmd_agent.run_dir import RunDir
+    from pmd_agent.runs.folder import RunDir
 
     if on is not None and (base or with_memory):
         raise typer.BadParameter(
@@ -34,8 +34,8 @@ def evaluate(
         )
     console = Console()
     directory = RunDir.open(run)
-    from pmd_agent.build import evaluate_run
-    from pmd_agent.evaluation import accuracy
+    from pmd_agent.assembly.start import evaluate_run
+    from pmd_agent.evaluation.scores import accuracy
 
     if on is not None:
         _elsewhere(directory, on, problems, console)
@@ -46,10 +46,10 @@ def evaluate(
 
 def _elsewhere(run: RunDir, path: Path, problems: int | None, console: Console) -> None:
     """What practising one thing did to another: both ends of the run, kept for `pmd export`'s certificate."""
-    from pmd_agent.build import evaluate_run
-    from pmd_agent.comparison.certificate import certificate, change
-    from pmd_agent.comparison.finished import ELSEWHERE, read_run
-    from pmd_agent.evaluation import accuracy
+    from pmd_agent.assembly.start import evaluate_run
+    from pmd_agent.evaluation.certificate import certificate, change
+    from pmd_agent.evaluation.finished import ELSEWHERE, read_run
+    from pmd_agent.evaluation.scores import accuracy
     from pmd_agent.recipe import load_recipe
 
     other = load_recipe(path)

@@ -15,7 +15,7 @@ def export(
 ) -> None:
     """Write what was learnt as files that transformers and peft load without pmd."""
     from pmd_agent.console import Console
-    from pmd_agent.run_dir import RunDir
+    from pmd_agent.runs.folder import RunDir
 
     directory = RunDir.open(run)
     from pmd_agent.export import export_run

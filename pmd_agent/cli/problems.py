@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from pmd_agent.assembly.preview import Preview
     from pmd_agent.console import Console
-    from pmd_agent.preview import Preview
     from pmd_agent.recipe import Recipe
     from pmd_agent.types import Problem
 
@@ -30,7 +30,7 @@ def problems(
 
     settings = load_recipe(recipe, overrides or [])
     console = Console()
-    from pmd_agent.preview import preview
+    from pmd_agent.assembly.preview import preview
     from pmd_agent.problems.gather import Misfits
 
     listed = None if whole else LISTED

@@ -34,7 +34,7 @@ def run(
     if dry_run:
         console.info(dump_recipe(settings).rstrip())
         return
-    from pmd_agent.build import start
+    from pmd_agent.assembly.start import start
 
     try:
         start(settings, resume=resume, console=console)
@@ -50,7 +50,7 @@ def run(
 def _named(recipe: Recipe, name: str | None, fresh: bool) -> Recipe:
     """The recipe under the name that was asked for."""
     from pmd_agent.recipe import parse_recipe
-    from pmd_agent.run_dir import fresh_name
+    from pmd_agent.runs.folder import fresh_name
 
     wanted = recipe.name if name is None else name
     if fresh:

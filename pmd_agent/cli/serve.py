@@ -25,7 +25,7 @@ def serve(
     from pmd_agent.policies.vllm.command import typed
     from pmd_agent.policies.vllm.serve import serve as run_server
     from pmd_agent.policies.vllm.serve import serving
-    from pmd_agent.run_dir import RunDir
+    from pmd_agent.runs.folder import RunDir
 
     directory = RunDir.open(run)
     command, environment = serving(

@@ -83,8 +83,8 @@ def _stoppable(console: Console, command: str) -> Iterator[None]:
 
 def _tune(plan: Sweep, console: Console, jobs: int, dry_run: bool) -> None:
     from pmd_agent.errors import RecipeError
-    from pmd_agent.recipe_yaml import write_yaml
-    from pmd_agent.run_files import write_atomically
+    from pmd_agent.recipe.yaml import write_yaml
+    from pmd_agent.runs.files import write_atomically
     from pmd_agent.sweep import choose, run_all, tuning_runs
 
     tried = tuning_runs(plan)
@@ -105,7 +105,7 @@ def _tune(plan: Sweep, console: Console, jobs: int, dry_run: bool) -> None:
 
 def _tuned(plan: Sweep) -> dict[str, Any]:
     from pmd_agent.errors import RecipeError
-    from pmd_agent.recipe_yaml import read_yaml
+    from pmd_agent.recipe.yaml import read_yaml
     from pmd_agent.sweep.tune import is_of
 
     file = plan.folder / "tuned.yaml"
@@ -130,7 +130,10 @@ def _choice(plan: Sweep, tuned: dict[str, Any]) -> str:
 
 def _report(plan: Sweep, paths: list[str], tuned: dict[str, Any], console: Console, folder: Path, command: str) -> None:
     from pmd_agent.cli.compare import show
-    from pmd_agent.comparison import compare, group_by_arm, read_runs, write_report
+    from pmd_agent.evaluation.arms import group_by_arm
+    from pmd_agent.evaluation.finished import read_runs
+    from pmd_agent.reports.comparison import compare
+    from pmd_agent.reports.comparison_page import write_report
 
     finished, _ = read_runs(paths)
     arms = group_by_arm(finished)

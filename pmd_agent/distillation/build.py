@@ -7,9 +7,9 @@ from typing import Any
 
 from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
+from pmd_agent.models.loading import attach_lora, choose_device, choose_dtype, load_base
 from pmd_agent.recipe import LocalPolicySection, Recipe, VllmPolicySection
-from pmd_agent.recipe_learning import Distill, Teacher
-from pmd_agent.weights import attach_lora, choose_device, choose_dtype, load_base
+from pmd_agent.recipe.distill import Distill, Teacher
 
 
 def build_trainer(

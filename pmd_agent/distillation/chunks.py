@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation.objectives import Judged, Tokens
+from pmd_agent.distillation.losses import Judged, Tokens
 
 Objective = Callable[[Tensor, list[Tensor], Tokens], Judged]
 """From (N, D) hidden states of the student and of those it is compared with."""

@@ -93,7 +93,7 @@ class Team:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        from pmd_agent.distillation.read_out import body_of
+        from pmd_agent.distillation.lm_head import body_of
 
         whole = [base.get_input_embeddings(), base.get_output_embeddings()]
         if any(p.requires_grad for module in whole for p in module.parameters()):

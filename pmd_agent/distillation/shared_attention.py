@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from pmd_agent.distillation.forest import Forest, Segment, plant
-from pmd_agent.distillation.read_out import body_of
+from pmd_agent.distillation.lm_head import body_of
 
 NAME = "pmd_forest"
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}

@@ -21,16 +21,16 @@ from torch import Tensor
 from pmd_agent.distillation.batches import by_objective, length, micro_batches, shares, split
 from pmd_agent.distillation.chunks import backward, chunks
 from pmd_agent.distillation.example import Example
-from pmd_agent.distillation.objectives import Judged, Tokens, distilled, reinforced
+from pmd_agent.distillation.forward import Reader
+from pmd_agent.distillation.lm_head import read_out
+from pmd_agent.distillation.losses import Judged, Tokens, distilled, reinforced
 from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.policy_gradient import token_logprobs
-from pmd_agent.distillation.read_out import read_out
-from pmd_agent.distillation.reader import Reader
-from pmd_agent.distillation.tally import Tally
+from pmd_agent.distillation.step_metrics import Tally
 from pmd_agent.distillation.trainer_state import State, gathered, restore
 from pmd_agent.errors import PolicyError
-from pmd_agent.recipe_learning import Distill
-from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
+from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
+from pmd_agent.recipe.distill import Distill
 
 
 class Trainer:

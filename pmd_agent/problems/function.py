@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.named import import_named
+from pmd_agent.plugins import import_named
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.types import Problem
 

@@ -15,9 +15,9 @@ from typing import Any
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.choices import letter_answer, letters_in, letters_of, option_lines
 from pmd_agent.problems.gather import BadRow, check_text, optional_text_of, text_of
-from pmd_agent.problems.parts import Build, Part, Rule, open_parts, split_parts
 from pmd_agent.problems.sources import Row, describe_type, nearest
 from pmd_agent.problems.split import Split
+from pmd_agent.problems.train_test import Build, Part, Rule, open_parts, split_parts
 from pmd_agent.problems.where import MISSING, Where, field_names, has_field, lookup
 from pmd_agent.types import Problem
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pmd_agent.problems.gather import BadRow, optional_text_of, text_of
 from pmd_agent.problems.instructions import MATH
-from pmd_agent.problems.parts import Build, Part, Rule, open_parts, split_parts
 from pmd_agent.problems.split import Split
+from pmd_agent.problems.train_test import Build, Part, Rule, open_parts, split_parts
 from pmd_agent.problems.where import Where
 from pmd_agent.text import last_boxed
 from pmd_agent.types import Problem

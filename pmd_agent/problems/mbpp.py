@@ -15,9 +15,9 @@ from typing import Any
 
 from pmd_agent.problems.gather import BadRow, check_text, optional_text_of, text_of
 from pmd_agent.problems.instructions import FUNCTION
-from pmd_agent.problems.parts import Build, Part, Rule, open_parts, split_parts
 from pmd_agent.problems.sources import describe_type
 from pmd_agent.problems.split import Split
+from pmd_agent.problems.train_test import Build, Part, Rule, open_parts, split_parts
 from pmd_agent.problems.where import Where
 from pmd_agent.types import Problem
 

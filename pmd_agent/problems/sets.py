@@ -9,7 +9,7 @@ from pmd_agent.problems import humaneval, livecodebench, mapped, mathematics, mb
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.instructions import instructions
 from pmd_agent.problems.split import Split, hold_out
-from pmd_agent.recipe_problems import Mapped, Problems
+from pmd_agent.recipe.problems import Mapped, Problems
 from pmd_agent.types import Problem
 
 SOURCES: dict[str, Callable[..., Split]] = {

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from pmd_agent.asked import Asked
-from pmd_agent.curriculum import Curriculum
 from pmd_agent.errors import RunError
 from pmd_agent.memory import Embedder, Memory
 from pmd_agent.policies import Policy
+from pmd_agent.problems.curriculum import Curriculum
 from pmd_agent.recipe import Recipe
+from pmd_agent.runs.program_trace import Asked
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import Verified, Verifier
 

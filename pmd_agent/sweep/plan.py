@@ -27,9 +27,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe import Recipe, load_recipe, write_overrides
-from pmd_agent.recipe_keys import describe_fault, unknown_keys
-from pmd_agent.recipe_section import Section
-from pmd_agent.recipe_yaml import read_yaml
+from pmd_agent.recipe.keys import describe_fault, unknown_keys
+from pmd_agent.recipe.section import Section
+from pmd_agent.recipe.yaml import read_yaml
 
 SeedSet = Literal["tune", "validate", "report"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pmd_agent.console import Console, duration, percent
 from pmd_agent.errors import RunError
 from pmd_agent.recipe import dump_recipe, load_recipe
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 from pmd_agent.sweep.plan import SweepRun
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 from pmd_agent.sweep.plan import Sweep, SweepRun, configurations, make_run, settings_of, tuned_arms
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pmd_agent.errors import RecipeError
-from pmd_agent.recipe_problems import Problems, SandboxSection
+from pmd_agent.recipe.problems import Problems, SandboxSection
 from pmd_agent.verifiers.base import Verifier
 from pmd_agent.verifiers.code import CodeVerifier, Limits
 from pmd_agent.verifiers.exact import Exact

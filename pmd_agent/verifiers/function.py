@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pmd_agent.errors import RecipeError
-from pmd_agent.named import import_named
+from pmd_agent.plugins import import_named
 from pmd_agent.types import Problem, Verdict
 
 

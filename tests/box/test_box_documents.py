@@ -22,12 +22,12 @@ from pmd_agent.box.documents import (
 )
 from pmd_agent.box.stream import Stream, collate, segments
 from pmd_agent.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
-from pmd_agent.distillation.context import student_messages, teacher_messages
+from pmd_agent.distillation.teacher_prompt import student_messages, teacher_messages
+from pmd_agent.models.loading import load_tokenizer
 from pmd_agent.pipelines.prompts import choose_attempts
 from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
 from pmd_agent.types import Behavior, Experience, TeacherContext
 from pmd_agent.verifiers import build_verifier
-from pmd_agent.weights import load_tokenizer
 
 
 def attempt(text: str, correct: bool) -> Experience:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pmd_agent.asked import Asked, Call, Message, pack
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.recipe import Recipe
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
+from pmd_agent.runs.program_trace import Asked, Call, Message, pack
 from pmd_agent.types import Behavior, Experience, Insight
 
 Pmd = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from pmd_agent.recipe import Recipe, load_recipe, parse_recipe
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 
 Pmd = Callable[..., subprocess.CompletedProcess[str]]
 QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
@@ -85,7 +85,7 @@ def test_no_command_is_a_question_for_help(pmd: Pmd) -> None:
 INTERRUPTED = """
 import signal, sys, types
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell hands down an ignored one
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 
 recipe_path, begun = sys.argv[1], sys.argv[2] == "begun"
 
@@ -94,7 +94,7 @@ def start(recipe, *, resume, console):
         RunDir.create(recipe)
     signal.raise_signal(signal.SIGINT)
 
-sys.modules["pmd_agent.build"] = types.SimpleNamespace(start=start)
+sys.modules["pmd_agent.assembly.start"] = types.SimpleNamespace(start=start)
 sys.argv = ["pmd", "run", recipe_path, "seed=3", "--name", "new", "--fresh-name"]
 from pmd_agent.cli import main
 main()

@@ -16,8 +16,8 @@ import torch
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.parallel import follow, joined
 from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
-from pmd_agent.recipe_learning import Distill
-from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
+from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
+from pmd_agent.recipe.distill import Distill
 
 STEPS = 20
 

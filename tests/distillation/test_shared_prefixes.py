@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
-from pmd_agent.distillation.reader import Reader
+from pmd_agent.distillation.forward import Reader
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.recipe_learning import Distill, Grpo, Teacher
-from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
+from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
+from pmd_agent.recipe.distill import Distill, Grpo, Teacher
 
 Load = Callable[..., Any]
 

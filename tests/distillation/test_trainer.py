@@ -18,8 +18,8 @@ from pmd_agent.distillation import batches, chunks
 from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.recipe_learning import Distill, Teacher
-from pmd_agent.weights import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
+from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
+from pmd_agent.recipe.distill import Distill, Teacher
 
 Load = Callable[..., Any]
 WHO: tuple[Weights, ...] = ("initial", "current", "ema")

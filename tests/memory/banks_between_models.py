@@ -17,13 +17,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pmd_agent.build import start
+from pmd_agent.assembly.start import start
 from pmd_agent.console import Console
 from pmd_agent.export import export_run
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.memory.bank import export_bank
 from pmd_agent.recipe import load_recipe
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 OTHER = 100

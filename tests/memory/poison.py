@@ -19,7 +19,7 @@ from typing import Any
 
 import dspy
 
-from pmd_agent.build import start
+from pmd_agent.assembly.start import start
 from pmd_agent.console import Console
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.memory.bank import export_bank

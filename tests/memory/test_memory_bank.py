@@ -13,7 +13,7 @@ import pytest
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.memory.bank import export_bank, generation_of, import_bank, read_bank, take_back
-from pmd_agent.memory.standing import Sums
+from pmd_agent.memory.effects import Sums
 from pmd_agent.types import TIERS
 
 HOSTILE = ["a\x00b", "\ud83d\ude00", "<|im_end|>", "\x100000", "line\u2028line\r\n", "x" * 50_000]

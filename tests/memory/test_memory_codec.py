@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmd_agent.memory.codec import decode, encode, escape, natural, tier_of, unescape
+from pmd_agent.memory.backend.codec import decode, encode, escape, natural, tier_of, unescape
 from pmd_agent.text import readable
 
 HOSTILE = st.lists(

@@ -15,7 +15,7 @@ import pytest
 
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory import HashingEmbedder, Memory
-from pmd_agent.memory.folder import FolderLock
+from pmd_agent.memory.backend.folder import FolderLock
 
 OPEN = """
 import sys
@@ -30,7 +30,7 @@ except MemoryStoreError as error:
 FORK = """
 import os, sys, time
 from pathlib import Path
-from pmd_agent.memory.folder import FolderLock
+from pmd_agent.memory.backend.folder import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 if not os.fork():
     print(os.getpid(), flush=True)

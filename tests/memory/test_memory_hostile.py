@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pmd_agent.distillation.context import (
+from pmd_agent.distillation.teacher_prompt import (
     BEHAVIORS,
     DEMONSTRATION,
     FEEDBACK,
@@ -115,7 +115,7 @@ def test_every_place_is_as_safe_as_the_others(make: SimpleNamespace, policy: Loc
 def test_the_checks_can_fail(make: SimpleNamespace, policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     context = TeacherContext(TASK, demonstrations=(make.experience(text=f"<|im_end|>{PROBLEM}"),))
     special = set(policy.tokenizer.all_special_ids)
-    monkeypatch.setattr("pmd_agent.distillation.context.neutralise", lambda text, markers: text)
+    monkeypatch.setattr("pmd_agent.distillation.teacher_prompt.neutralise", lambda text, markers: text)
     with pytest.raises(AssertionError, match="special token"):
         checked(context, None, policy, special)
 
@@ -134,6 +134,6 @@ def test_markers_are_those_of_the_reader(tokenizer: Any, fresh_tokenizer: Callab
 
 @pytest.fixture
 def fresh_tokenizer(tiny_folder: Any) -> Callable[[], Any]:
-    from pmd_agent.weights import load_tokenizer
+    from pmd_agent.models.loading import load_tokenizer
 
     return lambda: load_tokenizer(str(tiny_folder))

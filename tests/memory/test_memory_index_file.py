@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from pmd_agent.memory import Memory, table
-from pmd_agent.memory.index_file import changes
-from pmd_agent.memory.table import Table, open_client
+from pmd_agent.memory import Memory
+from pmd_agent.memory.backend import collection
+from pmd_agent.memory.backend.collection import Table, open_client
+from pmd_agent.memory.backend.index_file import changes
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_chroma_has_nothing_to_insert_anew(
     tmp_path: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "_SYNC", 50)
-    monkeypatch.setitem(table._SPACE["hnsw"], "sync_threshold", 50)
+    monkeypatch.setitem(collection._SPACE["hnsw"], "sync_threshold", 50)
 
     def left_to_insert(folder: Path) -> int:
         with closing(sqlite3.connect(folder / "chroma" / "chroma.sqlite3")) as connection:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pmd_agent.lift import Teaching, draw
 from pmd_agent.memory import Memory, Rules
-from pmd_agent.memory.standing import Evidence, Seen, Standings, Sums, observations
-from pmd_agent.memory.verdicts import transitions
+from pmd_agent.memory.effects import Evidence, Seen, Standings, Sums, observations
+from pmd_agent.memory.trust import transitions
+from pmd_agent.stages.draw import Teaching, draw
 from pmd_agent.types import Problem, Rollout, TeacherContext, Verdict
 
 EFFECTS = {"good": (0.2, -0.1), "bad": (-0.2, 0.1), "idle": (0.0, 0.0), "vague": (-0.1, -0.2)}

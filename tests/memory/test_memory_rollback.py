@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pmd_agent.memory import Memory
-from pmd_agent.memory.table import Table
+from pmd_agent.memory.backend.collection import Table
 
 STEPS = 6
 

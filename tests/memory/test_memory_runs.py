@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pmd_agent.build import start
+from pmd_agent.assembly.start import start
 from pmd_agent.console import Console
 from pmd_agent.errors import PMDError
 from pmd_agent.memory import HashingEmbedder, Memory

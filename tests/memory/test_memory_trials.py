@@ -11,9 +11,9 @@ import pytest
 
 from pmd_agent.memory import HashingEmbedder, Memory, Rules, recall
 from pmd_agent.memory.bank import export_bank, import_bank
-from pmd_agent.memory.standing import MOST, Standings, Sums, worth
-from pmd_agent.memory.verdicts import transitions
-from pmd_agent.trials import planned
+from pmd_agent.memory.effects import MOST, Standings, Sums, worth
+from pmd_agent.memory.trust import transitions
+from pmd_agent.stages.trials import planned
 from pmd_agent.types import Insight, Problem, Rollout, Verdict
 
 TRIAL = Rules(harmful=2.0, trial=True)

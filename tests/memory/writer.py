@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmd_agent.memory import Limits, Memory
-from pmd_agent.memory.codec import unescape
+from pmd_agent.memory.backend.codec import unescape
 from pmd_agent.types import Behavior, Experience, Insight
 
 

@@ -14,7 +14,6 @@ from dspy.lm15 import Request
 from dspy.utils.callback import BaseCallback
 from dspy.utils.dummies import DummyLM
 
-from pmd_agent.asked import Asked, Call, Message
 from pmd_agent.pipelines import (
     After,
     Beside,
@@ -27,6 +26,7 @@ from pmd_agent.pipelines import (
 )
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.policies.scripted import ScriptedPolicy
+from pmd_agent.runs.program_trace import Asked, Call, Message
 
 Reflect = Callable[..., list[Asked]]
 

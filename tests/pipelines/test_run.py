@@ -24,7 +24,7 @@ from pmd_agent.pipelines import (
     reflect_all,
     run,
 )
-from pmd_agent.pipelines.provenance import program_of
+from pmd_agent.pipelines.program_id import program_of
 from pmd_agent.pipelines.run import name_and_rule
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Sampling

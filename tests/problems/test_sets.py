@@ -13,7 +13,7 @@ import pytest
 from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.sets import _EVERYWHERE, SOURCES
 from pmd_agent.recipe import load_recipe, parse_recipe
-from pmd_agent.recipe_problems import Problems
+from pmd_agent.recipe.problems import Problems
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SECTIONS = get_args(get_args(Problems)[0])

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pmd_agent.distillation.context import student_messages
+from pmd_agent.distillation.teacher_prompt import student_messages
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.base import Messages
 from pmd_agent.policies.local import LocalPolicy
@@ -52,7 +52,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three, with random weights that are large enough to change answers."""
     import torch
 
-    from pmd_agent.weights import STUDENT, adapter_parameters, attach_lora, load_base
+    from pmd_agent.models.loading import STUDENT, adapter_parameters, attach_lora, load_base
 
     folders = []
     for seed in range(3):
@@ -75,14 +75,14 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    from pmd_agent.weights import load_tokenizer
+    from pmd_agent.models.loading import load_tokenizer
 
     return load_tokenizer("box")
 
 
 @pytest.fixture(scope="module")
 def local(tokenizer: Any) -> LocalPolicy:
-    from pmd_agent.weights import load_adapter, load_base
+    from pmd_agent.models.loading import load_adapter, load_base
 
     def load(adapter: Path | None) -> Any:
         base = load_base("box", dtype="float32", device="cpu")
@@ -288,7 +288,7 @@ def test_a_wrong_key_is_an_error_that_says_so(policy: VllmPolicy, tokenizer: Any
 
 
 def test_an_adapter_of_too_high_a_rank_is_an_error(policy: VllmPolicy, tmp_path: Path) -> None:
-    from pmd_agent.weights import STUDENT, attach_lora, load_base
+    from pmd_agent.models.loading import STUDENT, attach_lora, load_base
 
     base = load_base("box", dtype="float32", device="cpu")
     model = attach_lora(base, rank=32, alpha=32, dropout=0.0, targets="all-linear", seed=0, teacher=False)

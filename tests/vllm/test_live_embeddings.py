@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pmd_agent.embedding import HuggingFaceEmbedder
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory import HashingEmbedder, Memory
-from pmd_agent.memory.endpoint import EndpointEmbedder
+from pmd_agent.memory.endpoint_embedder import EndpointEmbedder
+from pmd_agent.models.embedder import HuggingFaceEmbedder
 from pmd_agent.policies.vllm.command import ServerSettings, model_source
 from pmd_agent.policies.vllm.leash import session_members
 from pmd_agent.policies.vllm.server import VllmServer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pmd_agent.build import start
+from pmd_agent.assembly.start import start
 from pmd_agent.console import Console
 from pmd_agent.errors import PipelineError
 from pmd_agent.pipelines import Reflector, outside_lm, reflect_all

@@ -13,7 +13,7 @@ import pytest
 from pmd_agent.errors import RunError
 from pmd_agent.policies.vllm.serve import serve, serving
 from pmd_agent.recipe import parse_recipe
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ from pmd_agent.distillation import chunks
 from pmd_agent.distillation.bench.measure import Peak, matmul_ceiling, timed
 from pmd_agent.distillation.bench.naive import NaiveTrainer, naive_loss
 from pmd_agent.distillation.bench.work import Work, batch_of, flops, model_of
-from pmd_agent.distillation.objectives import Judged, Tokens, distilled
+from pmd_agent.distillation.losses import Judged, Tokens, distilled
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import PMDError
-from pmd_agent.recipe_learning import Distill
+from pmd_agent.recipe.distill import Distill
 
 
 def ceiling(work: Work) -> dict[str, Any]:
-    from pmd_agent.weights import choose_device, choose_dtype
+    from pmd_agent.models.loading import choose_device, choose_dtype
 
     device = choose_device(work.device)
     dtype = choose_dtype(work.dtype, device)
@@ -46,7 +46,7 @@ def step(contestant: str, work: Work) -> dict[str, Any]:
         run = lambda: naive.step(batch)  # noqa: E731
     else:
         from pmd_agent.distillation.bench.sdpo_trl import TrlTrainer
-        from pmd_agent.weights import load_tokenizer
+        from pmd_agent.models.loading import load_tokenizer
 
         trl = TrlTrainer(model, load_tokenizer("box"), work.settings())
         run = lambda: trl.step(batch)  # noqa: E731

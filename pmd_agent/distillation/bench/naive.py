@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation.example import Example
-from pmd_agent.recipe_learning import Distill
-from pmd_agent.weights import STUDENT, TEACHER, adapter_parameters, answering_as, copy_adapter
+from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, answering_as, copy_adapter
+from pmd_agent.recipe.distill import Distill
 
 
 class NaiveTrainer:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from pmd_agent.distillation.example import Example
-from pmd_agent.recipe_learning import Distill
-from pmd_agent.weights import STUDENT, adapter_parameters
+from pmd_agent.models.loading import STUDENT, adapter_parameters
+from pmd_agent.recipe.distill import Distill
 
 
 def unavailable() -> str:

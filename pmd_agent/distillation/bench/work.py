@@ -11,8 +11,8 @@ import torch
 from pmd_agent.distillation.batches import student_row, teacher_row
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forest import Forest, plant
-from pmd_agent.recipe_learning import Distill, Lora
-from pmd_agent.weights import attach_lora, choose_device, choose_dtype, load_base
+from pmd_agent.models.loading import attach_lora, choose_device, choose_dtype, load_base
+from pmd_agent.recipe.distill import Distill, Lora
 
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-8b": {

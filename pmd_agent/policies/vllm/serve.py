@@ -8,7 +8,7 @@ from pmd_agent.errors import RunError
 from pmd_agent.policies.vllm.command import adapter_rank, server_command, server_environment, settings_of
 from pmd_agent.policies.vllm.leash import Leash, clear_up
 from pmd_agent.recipe import ScriptedPolicySection
-from pmd_agent.run_dir import RunDir
+from pmd_agent.runs.folder import RunDir
 
 
 def serving(

@@ -1,0 +1,95 @@
+"""What follows from how memories fared: who has passed its trial, who is quarantined, who is retired, and who returns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pmd_agent.memory.effects import Standings, State
+
+CORRECT = 4
+"""Correct rollouts that a memory must have been tried on; below them a standard error says little."""
+CLEAR = 0.1
+"""A memory that changes the chance of success by less than this share neither helps nor harms, however sure that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a state changes. None: never."""
+
+    harmful: float | None = 2.0
+    """Quarantined: below zero by at least so many standard errors is its effect on correct rollouts, or its lift.
+
+    Both, because a student that still guesses is wrong in many ways: whatever rule a memory gives makes most of them less
+    likely, a false one as well. What a false one cannot do is to make the correct answers more likely.
+    """
+    least: int = 16
+    """Observations below which nothing is concluded; they fade with the half-life, and with them a quarantine."""
+    trial: bool = False
+    """Judged by what each did when it was tried alone; on trial until it has helped."""
+    absorbed: float | None = None
+    """Retired: the student solves so large a share of its last rollouts of every problem of it, without memory."""
+
+
+def transitions(
+    standings: Standings, problems_of: Mapping[str, Collection[str]], rules: Rules
+) -> dict[str, tuple[State, str]]:
+    """Memory id -> its new state and why, of those in `problems_of` (id -> the problems that it is about) that change.
+
+    Quarantined ones return when their lift is above zero, or too little is left of what was observed, but not where nothing
+    ever was, or where trials in another run spoke against them; with `trial`, to their trial, or at once when they are shown
+    to help. Retired ones return when the student fails at one of their problems again.
+    """
+    changed: dict[str, tuple[State, str]] = {}
+    for entry_id, problems in problems_of.items():
+        state, why = _verdict(standings, entry_id, problems, rules)
+        if state != standings.state(entry_id):
+            changed[entry_id] = state, why
+    return changed
+
+
+def _verdict(standings: Standings, entry_id: str, problems: Collection[str], rules: Rules) -> tuple[State, str]:
+    evidence, now = standings.of(entry_id), standings.state(entry_id)
+    if rules.trial and (found := _tried(standings, entry_id, rules)):
+        return found
+    right = evidence.right
+    shown = (
+        f"lift {evidence.lift:+.4f} ± {evidence.error:.4f}, on correct rollouts {right.mean:+.4f} ± {right.error:.4f}"
+    )
+    shown += f", {evidence.n:.0f} observations"
+    if rules.harmful is not None and not rules.trial:
+        z = rules.harmful
+        harms = right.n >= rules.least and right.mean + z * right.error < 0
+        harms = harms or (evidence.n >= rules.least and evidence.lift + z * evidence.error < 0)
+        if harms:
+            return "quarantined", f"harmful: {shown}"
+        if now == "quarantined" and evidence.n >= rules.least and min(right.mean, evidence.lift) <= 0:
+            return "quarantined", ""
+    if now == "quarantined" and not rules.trial:
+        tried = standings.tried(entry_id)
+        # By its trials, or by a bank that does not say why: nothing was seen that speaks for it.
+        if (tried.mean < 0 and tried.n >= CORRECT) or not evidence.n:
+            return "quarantined", ""
+    if rules.absorbed is not None and problems:
+        rates = [standings.passed[p][1] if p in standings.passed else 0.0 for p in problems]
+        if min(rates) >= rules.absorbed:
+            return "retired", f"the student solves its {len(rates)} problems without it"
+    why = f"no longer harmful: {shown}" if now == "quarantined" else "needed again"
+    return "live", why if now != "live" else ""
+
+
+def _tried(standings: Standings, entry_id: str, rules: Rules) -> tuple[State, str] | None:
+    """By what it did alone; None where that leaves it live."""
+    sums, now = standings.tried(entry_id), standings.state(entry_id)
+    shown = (
+        f"alone it makes correct rollouts {1 + sums.mean:.2f} ± {sums.error:.2f} times as likely, {sums.n:.0f} of them"
+    )
+    known = rules.harmful is not None and sums.n >= CORRECT
+    margin = (rules.harmful or 0.0) * sums.error
+    if known and sums.mean + margin < -CLEAR:
+        return "quarantined", f"harmful: {shown}"
+    if known and sums.mean - margin > CLEAR and now in ("trial", "quarantined"):
+        return "live", f"helps: {shown}"
+    if known and sums.mean > 0 and now == "quarantined":
+        return "trial", f"no longer harmful: {shown}"
+    return (now, "") if now in ("trial", "quarantined") else None

@@ -1,0 +1,157 @@
+"""What a recipe's problems look like before anything is run: how many, how long, which twice, which rows do not fit.
+
+Reads problems and, where it is on this machine, the policy's tokenizer. No model is loaded, nothing is downloaded for it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.problems import ProblemSets, load_problems
+from pmd_agent.problems.overlap import Repeated, overlaps
+from pmd_agent.recipe import Recipe, ScriptedPolicySection
+from pmd_agent.types import Problem
+from pmd_agent.verifiers import verifier_of
+
+BOX = Path(__file__).parents[1] / "box" / "policy"
+SHOWN = 3
+"""Prompts that are rendered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Of one part's prompts, chat template included."""
+
+    part: str
+    shortest: int
+    median: int
+    most: int
+    """95 of 100 are not longer."""
+    longest: int
+    too_long: tuple[str, ...]
+    """Ids of those above rollout.max_prompt_tokens, which a run leaves out. Empty where tokens cannot be counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What `pmd problems` shows."""
+
+    counts: tuple[tuple[str, int, int, int], ...]
+    """(kind, training, validation, test), and last the sums."""
+    unit: str
+    """What lengths are counted in: tokens, or characters where there is no tokenizer."""
+    counted_by: str
+    """Whose tokenizer it is, or why there is none."""
+    lengths: tuple[Lengths, ...]
+    overlaps: dict[str, tuple[Repeated, ...]]
+    prompts: tuple[tuple[Problem, str], ...]
+    """Training problems and what the student reads of them, from different kinds where there are some."""
+    skipped: tuple[str, ...]
+    """Rows that do not fit, with their reasons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How the policy reads a problem."""
+
+    render: Callable[[Problem], str]
+    length: Callable[[str], int]
+    unit: str
+    whose: str
+
+
+def preview(recipe: Recipe) -> Preview:
+    """Raises ProblemError, and Misfits, which has all the reasons, where too many rows do not fit; RecipeError for a verifier.
+
+    The verifier is asked once of each problem that is shown, unless it is the user's own function.
+    """
+    sets = load_problems(recipe.problems)
+    _try_verifier(recipe, _chosen(sets.train))
+    reader = reader_of(recipe)
+    limit = recipe.rollout.max_prompt_tokens if reader.unit == "tokens" else None
+    parts = {"training": sets.train, "validation": sets.validation, "test": sets.test}
+    return Preview(
+        counts=_counts(sets),
+        unit=reader.unit,
+        counted_by=reader.whose,
+        lengths=tuple(_lengths(name, part, reader, limit) for name, part in parts.items() if part),
+        overlaps=overlaps(sets),
+        prompts=tuple((problem, reader.render(problem)) for problem in _chosen(sets.train)),
+        skipped=sets.skipped,
+    )
+
+
+def _try_verifier(recipe: Recipe, problems: Sequence[Problem]) -> None:
+    """What is wrong with it, or with the problems for it, is said here and not after a run's first evaluation."""
+    verifier = verifier_of(recipe.problems, recipe.rollout.success_threshold)
+    try:
+        for problem in problems if ":" not in recipe.problems.verifier else ():
+            verifier.verify(problem, "")
+    finally:
+        if close := getattr(verifier, "close", None):
+            close()
+
+
+def reader_of(recipe: Recipe) -> Reader:
+    """With the policy's tokenizer where it is on this machine; else plain messages, whose characters are counted."""
+    policy = recipe.policy
+    if isinstance(policy, ScriptedPolicySection):
+        return Reader(_plain, len, "characters", "the scripted policy has no tokenizer")
+    tokenizer = _tokenizer(policy.model)
+    if tokenizer is None:
+        return Reader(_plain, len, "characters", f"the tokenizer of {policy.model} is not on this machine")
+
+    def render(problem: Problem) -> str:
+        text: str = tokenizer.apply_chat_template(
+            student_messages(problem), tokenize=False, add_generation_prompt=True, enable_thinking=policy.thinking
+        )
+        return text
+
+    def length(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False).input_ids)
+
+    return Reader(render, length, "tokens", f"the tokenizer of {policy.model}")
+
+
+def _tokenizer(model: str) -> Any:
+    """None where it cannot be had without a network, or has no chat template."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(BOX if model == "box" else model, local_files_only=True)
+    except (OSError, ValueError, KeyError):
+        return None
+    return tokenizer if tokenizer.chat_template else None
+
+
+def _plain(problem: Problem) -> str:
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in student_messages(problem))
+
+
+def _counts(sets: ProblemSets) -> tuple[tuple[str, int, int, int], ...]:
+    by_part = [Counter(problem.kind for problem in part) for part in (sets.train, sets.validation, sets.test)]
+    kinds = list(dict.fromkeys(kind for counter in by_part for kind in counter))
+    train, validation, test = by_part
+    rows = [(kind, train[kind], validation[kind], test[kind]) for kind in kinds if kind]
+    return *rows, ("all", len(sets.train), len(sets.validation), len(sets.test))
+
+
+def _lengths(part: str, problems: Sequence[Problem], reader: Reader, limit: int | None) -> Lengths:
+    lengths = [reader.length(reader.render(problem)) for problem in problems]
+    ordered = sorted(lengths)
+    too_long = [p.id for p, length in zip(problems, lengths, strict=True) if limit is not None and length > limit]
+    most = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
+    return Lengths(part, ordered[0], round(statistics.median(ordered)), most, ordered[-1], tuple(too_long))
+
+
+def _chosen(problems: Sequence[Problem]) -> list[Problem]:
+    """One of each kind first, then others, in their order."""
+    first = list({problem.kind: problem for problem in reversed(problems)}.values())[::-1]
+    ids = {problem.id for problem in first}
+    return [*first, *(problem for problem in problems if problem.id not in ids)][:SHOWN]

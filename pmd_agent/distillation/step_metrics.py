@@ -1,0 +1,67 @@
+"""What a step reports: running sums over its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pmd_agent.distillation.example import Example
+from pmd_agent.distillation.losses import Judged, Tokens
+from pmd_agent.distillation.parallel import Team
+
+
+class Tally:
+    """Sums over the batches added so far."""
+
+    def __init__(self) -> None:
+        self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
+        self.gains: dict[str, float] = {}
+        """Rollout id -> the teacher's mean gain over its tokens."""
+        self._gain = {True: [0.0, 0.0], False: [0.0, 0.0]}
+
+    def add(self, tokens: Tokens, judged: Judged) -> None:
+        self.loss += float((judged.loss_N.detach() * tokens.weight_N).sum())
+        self.weight += float(tokens.weight_N.sum())
+        self.tokens += len(tokens.target_N)
+        self.entropy += float(judged.entropy_N.sum())
+        self.ratio += float(judged.ratio_N.sum())
+        self.clipped += float(judged.clipped_N.sum())
+
+    def add_gain(self, batch: Sequence[Example], gain_N: Tensor) -> None:
+        """`gain_N`: the teacher's log-probability less the student's, at the written tokens of the batch."""
+        for e, gain in zip(batch, gain_N.split([sum(e.written) for e in batch]), strict=True):
+            if len(gain):
+                self.gains[e.id] = float(gain.mean())
+                self._gain[e.correct][0] += self.gains[e.id]
+                self._gain[e.correct][1] += 1
+
+    def over(self, team: Team) -> Tally:
+        """The sums of all processes; all have to ask."""
+        names = ("loss", "weight", "tokens", "entropy", "ratio", "clipped")
+        values = team.sum([*(getattr(self, name) for name in names), *self._gain[True], *self._gain[False]])
+        whole = Tally()
+        for name, value in zip(names, values, strict=False):
+            setattr(whole, name, value)
+        whole._gain = {True: values[-4:-2], False: values[-2:]}
+        whole.gains = team.merge(self.gains)
+        return whole
+
+    @property
+    def teacher_gain(self) -> float | None:
+        """Mean gain of correct rollouts less that of wrong ones, nats per token; None where there are not both."""
+        (right, n_right), (wrong, n_wrong) = self._gain[True], self._gain[False]
+        return right / n_right - wrong / n_wrong if n_right and n_wrong else None
+
+    def metrics(self) -> dict[str, float]:
+        """Means over tokens: the loss by weight, the others plainly. The latter are left out where there was no token."""
+        found = {"loss": self.loss / (self.weight or 1.0), "tokens": self.tokens}
+        if self.tokens:
+            found |= {
+                "entropy": self.entropy / self.tokens,
+                "importance_ratio": self.ratio / self.tokens,
+                "clip_fraction": self.clipped / self.tokens,
+            }
+        if (gain := self.teacher_gain) is not None:
+            found["teacher_gain"] = gain
+        return found

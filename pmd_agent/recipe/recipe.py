@@ -1,0 +1,316 @@
+"""A recipe: what a user writes. Defaults < YAML file < command line (`distill.lr=1e-4`).
+
+One section a stage. Every field has a default that works, a bound and a sentence; unknown keys are refused with the
+nearest known one. The defaults are the published settings for Qwen3-8B on SciKnowEval, as far as they are published;
+LoRA is ours.
+
+    section.py   what a section is     keys.py       sections, variants, and what was probably meant
+    yaml.py      YAML in and out       distill.py   the section `distill`
+    problems.py  the section `problems`  memory.py   the section `memory`
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from pmd_agent.errors import RecipeError
+from pmd_agent.recipe.distill import Distill
+from pmd_agent.recipe.keys import describe_fault, fill_types, is_variant_choice, unknown_keys
+from pmd_agent.recipe.memory import MemorySection
+from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems, WorldProblems
+from pmd_agent.recipe.section import Section
+from pmd_agent.recipe.yaml import read_value, read_yaml, write_yaml
+
+# --- policy -------------------------------------------------------------------------------------------------------
+
+
+class LocalPolicySection(Section):
+    """transformers and peft in this process."""
+
+    type: Literal["local"] = "local"
+    model: str = "Qwen/Qwen3-8B"
+    """`box` (ships with pmd), a folder, or a hub id."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 on a GPU, float32 on a CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    thinking: bool = False
+    """Qwen3-like thinking mode. Warned of: such models are reported to lose up to 17 % in self-distillation."""
+    batch_tokens: int = Field(65_536, ge=256)
+    """Prompt and completion tokens held in one generation batch."""
+
+
+class VllmPolicySection(Section):
+    """A vLLM server: one that pmd starts and ends, or one that is there (`address`). Training is in this process."""
+
+    type: Literal["vllm"] = "vllm"
+    model: str = "Qwen/Qwen3-8B"
+    """`box` (ships with pmd), a folder, or a hub id."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of server and training. auto: bfloat16 on a GPU, float32 on a CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training is done."""
+    thinking: bool = False
+    """Qwen3-like thinking mode. Warned of: such models are reported to lose up to 17 % in self-distillation."""
+    max_model_len: int | None = Field(None, ge=64)
+    """Tokens of a prompt and its completion. Empty: as many as the model reads."""
+    gpu_share: float = Field(0.45, gt=0, le=1)
+    """Of each of its GPUs' memory that the server takes; docs/vllm.md has the arithmetic."""
+    gpus: str = ""
+    """Ids of the server's GPUs, such as "1,2,3". Empty: those that this process sees."""
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs that share one copy of the model."""
+    data_parallel: int = Field(1, ge=1)
+    """Copies of the model."""
+    sleep: bool = False
+    """The server gives its GPU memory back while training."""
+    in_flight: int = Field(128, ge=1)
+    """Requests (of all samples of one problem each) at one time."""
+    request_seconds: float = Field(3600, gt=0)
+    """A request that takes longer counts as lost."""
+    start_seconds: float = Field(900, gt=0)
+    """A server that is not ready by then is an error."""
+    restarts: int = Field(3, ge=0)
+    """How often in a row a server that dies is started again."""
+    cpu_cache_gib: int = Field(1, ge=1)
+    """KV cache of vLLM's CPU build."""
+    python: str = ""
+    """An interpreter that has vLLM. Empty: this one."""
+    arguments: tuple[str, ...] = ()
+    """More options of the server, such as ["--max-num-seqs", "512"]."""
+    address: str | None = None
+    """http://host:port of a running server. What the server's own options are is then its starter's business."""
+    api_key: str = "VLLM_API_KEY"
+    """The environment variable that holds the running server's key, where it has one."""
+
+
+class ScriptedPolicySection(Section):
+    """Answers from a list, for tests of the loop."""
+
+    type: Literal["scripted"] = "scripted"
+    answers: tuple[str, ...] = ("<answer> 0 </answer>",)
+
+
+Policy = Annotated[LocalPolicySection | VllmPolicySection | ScriptedPolicySection, Field(discriminator="type")]
+
+
+class Rollout(Section):
+    """Attempts: sampled from the plain prompt."""
+
+    problems: int = Field(32, ge=1)
+    """Problems in a step's batch."""
+    samples: int = Field(8, ge=1)
+    """Rollouts of each (the group)."""
+    shuffle: bool = True
+    """Every epoch a new order of the problems. False: always the source's, such as easy ones first."""
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(8192, ge=1)
+    """Of a completion."""
+    max_prompt_tokens: int = Field(2048, ge=16)
+    """Longer problems are left out at the start, counted and named."""
+    success_threshold: float = Field(0.5, gt=0, le=1)
+    """A reward of at least this counts as correct, where a function of yours gives it. (Code: what passes all tests.)"""
+
+
+# --- memory and the programs that write it ------------------------------------------------------------------------
+
+ModulePath = str
+"""package.module:Class"""
+
+
+class ProgramLM(Section):
+    """Another model than the policy to run the programs, through litellm. The summary names it: memory is not the policy's own."""
+
+    model: str | None = None
+    """provider/name, such as openai/NAME or hosted_vllm/NAME. Empty: the policy itself."""
+    api_base: str | None = None
+    """http://host:port/v1 of a server of one's own."""
+    api_key: str | None = None
+    """The environment variable that holds the key. Empty: the provider's usual one."""
+
+
+class Pipeline(Section):
+    """The DSPy programs by which the policy writes its memory."""
+
+    lm: ProgramLM = ProgramLM()
+    weights: Literal["current", "initial"] = "current"
+    """Of the policy when it runs the programs. initial: those before the first step, which training cannot make forget them."""
+    reflector: ModulePath | list[ModulePath] = "pmd_agent.pipelines:Reflector"
+    """package.module:Class, or a list of them that work one after the other (each may refine what came before)."""
+    generaliser: ModulePath = "pmd_agent.pipelines:Generaliser"
+    attempts: int = Field(4, ge=1)
+    """Attempts shown in one reflection, the best and the worst."""
+    attempt_chars: int = Field(4000, ge=100)
+    """Each attempt is trimmed to this, head and tail kept."""
+    insight_lines: int = Field(24, ge=1)
+    """Insights shown to the generaliser at once."""
+    max_insights: int = Field(8, ge=1)
+    """At most so many strategies, and lessons, are kept of one reflection."""
+    insight_chars: int = Field(400, ge=20)
+    """A longer strategy, lesson or behavior is dropped and counted."""
+    temperature: float = Field(0.0, ge=0)
+    max_tokens: int = Field(1024, ge=16)
+    every: int = Field(10, ge=1)
+    """Behaviors are written anew every so many steps (K), and at the last one."""
+    cluster_size: int = Field(16, ge=2)
+    """Problems in a cluster, about."""
+
+
+# --- evaluation and the whole -------------------------------------------------------------------------------------
+
+
+class Evaluate(Section):
+    """On problems never trained on. Before the first step, every `every` steps, and at the end."""
+
+    every: int = Field(5, ge=0)
+    """Validation clock in steps; 0: only before and after."""
+    samples: int = Field(16, ge=1)
+    """Rollouts of each problem: the k of avg@k, pass@k and maj@k."""
+    temperature: float = Field(0.6, ge=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_problems: int | None = Field(None, ge=1)
+    """At most so many test problems of each kind. Empty: all."""
+    with_memory: bool = True
+    """Also with memory in the prompt, before and after."""
+
+
+class Recipe(Section):
+    """One run."""
+
+    name: str = "run"
+    """The run's folder is runs/<name>."""
+    method: Literal["pmd", "sdpo", "grpo"] = "pmd"
+    """sdpo switches memory off: siblings and feedback are all that the teacher reads. grpo has no teacher either."""
+    seed: int = 0
+    steps: int | None = Field(None, ge=1)
+    """Empty: epochs."""
+    epochs: int = Field(20, ge=1)
+    runs: Path = Path("runs")
+    """Where run folders are made."""
+    checkpoint_every: int = Field(1, ge=1)
+    """Steps between checkpoints; a resumed run goes on from the last one."""
+    keep_checkpoints: int = Field(2, ge=1)
+    problems: Problems = SciKnowEvalProblems()
+    policy: Policy = LocalPolicySection()
+    rollout: Rollout = Rollout()
+    pipeline: Pipeline = Pipeline()
+    memory: MemorySection = MemorySection()
+    distill: Distill = Distill()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("method") in ("sdpo", "grpo"):
+            method, memory = data["method"], data.get("memory") or {}
+            if isinstance(memory, dict):
+                if memory.get("tiers"):
+                    raise ValueError(
+                        f"method={method} keeps no memory, but memory.tiers is set: leave out one of the two"
+                    )
+                data = data | {"memory": memory | {"tiers": ()}}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if "behavior" in self.memory.tiers and "insight" not in self.memory.tiers and self.memory.persist:
+            raise ValueError("memory.tiers: behaviors are made from insights; add insight, or leave out behavior")
+        if self.memory.bank is not None and (not self.memory.tiers or not self.memory.persist):
+            raise ValueError(
+                "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
+            )
+        if isinstance(self.problems, WorldProblems) and self.problems.drift and self.rollout.shuffle:
+            raise ValueError("problems.drift begins with the second half of the problems: set rollout.shuffle=false")
+        lift = self.memory.lift
+        if lift.trial and lift.leave_out:
+            raise ValueError("memory.lift: trial measures what leave_out does, and judges by it: leave one of them 0")
+        if lift.trial and lift.harmful is None:
+            raise ValueError("memory.lift.trial ends by memory.lift.harmful: set it, or leave out the trial")
+        if lift.trial and self.memory.tiers and (not self.distill.enabled or self.policy.type == "scripted"):
+            raise ValueError("memory.lift.trial: nothing is tried where nothing is learnt (distill.enabled=false)")
+        if self.method == "grpo" and self.distill.routing != "none":
+            raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
+        if self.distill.routing != "none" and self.distill.gain_patience is not None:
+            raise ValueError("distill.gain_patience needs a teacher of successes too: leave out distill.routing")
+        if self.distill.parallel != "none" and (not self.distill.enabled or self.policy.type == "scripted"):
+            raise ValueError("distill.parallel: nothing is learnt here (distill.enabled=false, or a scripted policy)")
+        if self.distill.parallel == "fsdp" and self.policy.type != "vllm":
+            raise ValueError(
+                "distill.parallel=fsdp: no process has the whole model to sample from; use policy.type=vllm, or ddp"
+            )
+        if not re.fullmatch(r"\w[\w.-]{0,79}", self.name):
+            raise ValueError(f"name={self.name!r} names a folder: use letters, digits, '_', and then '.' and '-'")
+        return self
+
+
+# --- loading ------------------------------------------------------------------------------------------------------
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file with `key.sub=value` overrides, whose order does not matter. Raises RecipeError."""
+    path = Path(path)
+    if not path.is_file():
+        names = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, 1)
+        known = f"Did you mean {path.parent / near[0]}?" if near else ""
+        raise RecipeError(f"There is no recipe {path}.", known or "Give the path of a YAML file.")
+    data = fill_types(read_yaml(path), Recipe)
+    if "arms" in data:
+        raise RecipeError(f"{path} is a sweep, of several runs.", f"Start it with: pmd sweep {path}")
+    choices = [o for o in overrides if is_variant_choice(o.partition("=")[0], Recipe)]
+    for override in [*choices, *(o for o in overrides if o not in choices)]:
+        _set(data, override)
+    return parse_recipe(data, str(path))
+
+
+def parse_recipe(data: Mapping[str, Any], source: str = "the recipe") -> Recipe:
+    """Validate plain data. Raises RecipeError with every fault in it, each on a line."""
+    data = fill_types(data, Recipe)
+    faults = list(unknown_keys(data, Recipe))
+    if not faults:
+        try:
+            return Recipe.model_validate(data)
+        except ValidationError as error:
+            faults = list(dict.fromkeys(describe_fault(e, Recipe) for e in error.errors()))
+    raise RecipeError(f"{source}: " + "\n  ".join(faults), "`pmd schema` prints every key with its bounds.")
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as YAML from which an equal one is loaded."""
+    return write_yaml(recipe.model_dump(mode="json"))
+
+
+def write_overrides(settings: Mapping[str, Any]) -> list[str]:
+    """`key.sub=value` of each, as `load_recipe` reads them back."""
+    return [
+        f"{key}={value if isinstance(value, str) and read_value(value) == value else json.dumps(value)}"
+        for key, value in settings.items()
+    ]
+
+
+VARIANTS_SHARE = {"policy": frozenset({"model", "dtype", "device", "thinking"})}
+"""Keys that mean the same in every variant: `policy.type=vllm` keeps the recipe's model."""
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"{override!r} is no override.", "Write key=value, for example distill.lr=1e-4.")
+    value = read_value(text)
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(data.get(parent), dict):
+            data[parent] = {}
+        data = data[parent]
+    if is_variant_choice(key, Recipe) and data.get("type") != value:
+        known = VARIANTS_SHARE.get(parents[-1], frozenset())
+        for name in [n for n in data if n not in known]:
+            del data[name]  # another variant has other keys
+    data[last] = value

@@ -1,0 +1,196 @@
+"""The tables of a comparison: plain rows of numbers, which `page.py` and the terminal show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pmd_agent.console import percent
+from pmd_agent.evaluation import curves
+from pmd_agent.evaluation.arms import BASE, Arm, find_arm
+from pmd_agent.evaluation.intervals import Difference, Estimate, Scores, difference, estimate, mean_of
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under a title. `note` says how to read it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that a comparison says."""
+
+    arms: tuple[Arm, ...]
+    reference: Arm
+    tables: tuple[Table, ...]
+    facts: tuple[str, ...] = field(default=())
+    """How many problems, seeds and configurations were tried, and what was left out: a sentence each."""
+
+
+def compare(arms: Sequence[Arm], against: str | None = None, facts: Sequence[str] = ()) -> Report:
+    """All arms against one: the first, unless `against` names another. Raises RunError where that is none of them."""
+    reference = find_arm(arms, against) if against else arms[0]
+    tables = [_accuracy(arms), *([_kinds(arms)] if any(a.kinds() for a in arms) else [])]
+    if len(arms) > 1:
+        tables += [_against(arms, reference), _budgets(arms, reference)]
+    tables += [_gauges(arms), _costs(arms)]
+    return Report(tuple(arms), reference, tuple(tables), (*_facts(arms), *facts))
+
+
+def _accuracy(arms: Sequence[Arm]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    widest = max(arms, key=lambda arm: len(arm.runs))
+    for name, arm, measured in ((BASE, widest, "base"), *((a.name, a, "final") for a in arms)):
+        scores = arm.scores(measured)
+        memory = arm.scores("final_with_memory") if measured == "final" else {}
+        rows.append(
+            (
+                name,
+                len(scores),
+                sum(map(len, scores.values())),
+                _interval(estimate(scores)) if scores else None,
+                *(_percent(arm.scores(measured, metric)) for metric in ("pass", "maj")),
+                _interval(estimate(memory)) if memory else None,
+            )
+        )
+    k = max((run.summary["final"]["detail"].get("k") or 0 for arm in arms for run in arm.runs), default=0)
+    return Table(
+        "Accuracy on problems never trained on",
+        ("arm", "seeds", "problems", f"avg@{k} memory-free", f"pass@{k}", f"maj@{k}", "with memory in the prompt"),
+        tuple(rows),
+        "After the last step. In brackets: 95 % interval of a bootstrap over seeds and problems. A problem counts once a seed.",
+    )
+
+
+def _kinds(arms: Sequence[Arm]) -> Table:
+    kinds = sorted({kind for arm in arms for kind in arm.kinds()})
+    rows: list[tuple[Cell, ...]] = []
+    widest = max(arms, key=lambda arm: len(arm.runs))
+    for name, arm, measured in ((BASE, widest, "base"), *((a.name, a, "final") for a in arms)):
+        found = [arm.scores(measured, kind=kind) for kind in kinds]
+        rows.append((name, *(_interval(estimate(scores)) if scores else None for scores in found)))
+    return Table("Memory-free accuracy by kind of problem", ("arm", *kinds), tuple(rows))
+
+
+def _against(arms: Sequence[Arm], reference: Arm) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for arm in arms:
+        if arm is reference:
+            continue
+        rows.append((arm.name, "memory-free", *_difference(difference(arm.scores(), reference.scores()))))
+        base = {seed: rows for seed, rows in arm.scores("base").items() if seed in arm.scores()}
+        rows.append((arm.name, f"over {BASE}", *_difference(difference(arm.scores(), base))))
+        memory = arm.scores("final_with_memory")
+        if memory:
+            rows.append((arm.name, "with memory", *_difference(difference(memory, reference.scores()))))
+    return Table(
+        f"Against {reference.name}, paired by seed and problem",
+        ("arm", "what", "points", "relative", "seeds", "pairs", "zero is outside"),
+        tuple(rows),
+        f"'with memory' is the arm with its memory in the prompt against {reference.name} without any; "
+        f"'over {BASE}' is the arm against the policy before the first step. Arms that share no seed are not compared.",
+    )
+
+
+def _budgets(arms: Sequence[Arm], reference: Arm) -> Table:
+    """Equal rollouts and equal seconds."""
+    rollouts, seconds = min(a.rollouts for a in arms), min(a.seconds for a in arms)
+    ends = [run.curve[-1].free for run in reference.runs if run.curve]
+    target = sum(ends) / len(ends) if ends else None
+    rows: list[tuple[Cell, ...]] = []
+    for arm in arms:
+        needed = curves.reached(arm.runs, target) if target is not None else None
+        own = curves.reached(reference.runs, target) if target is not None else None
+        rows.append(
+            (
+                arm.name,
+                percent(curves.mean_at(arm.runs, rollouts, "rollouts")),
+                percent(curves.mean_at(arm.runs, seconds, "seconds")),
+                None if needed is None else round(needed),
+                None if needed is None or not own else f"{needed / own:.2f}",
+            )
+        )
+    return Table(
+        "At equal rollouts and at equal seconds (validation problems, memory-free)",
+        (
+            "arm", f"at {rollouts:,.0f} rollouts", f"at {seconds:,.0f} s of training",
+            f"rollouts to reach {reference.name}'s end ({percent(target)})", f"share of {reference.name}'s",
+        ),
+        tuple(rows),
+        "Seconds of all stages but evaluation; they count only where runs had the same cores. Straight lines between validations.",
+    )  # fmt: skip
+
+
+def _gauges(arms: Sequence[Arm]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for arm in arms:
+        share = arm.mean("internalisation")
+        rows.append(
+            (
+                arm.name,
+                percent(share),
+                *(
+                    _rounded(arm.gauge(key))
+                    for key in ("teacher_gain", "context_fraction", "response_tokens", "entropy")
+                ),
+                percent(arm.gauge("correct")),
+            )
+        )
+    return Table(
+        "How they learnt (the last quarter of the steps)",
+        ("arm", "internalised", "teacher gain (nats a token)", "taught", "tokens an answer", "entropy (nats)", "right"),
+        tuple(rows),
+        "Internalised: (final - base) / (with memory - base). Taught: rollouts whose teacher had something to read.",
+    )
+
+
+def _costs(arms: Sequence[Arm]) -> Table:
+    stages = list(dict.fromkeys(stage for arm in arms for stage in arm.stage_seconds()))
+    rows: list[tuple[Cell, ...]] = []
+    for arm in arms:
+        spent = arm.stage_seconds()
+        rows.append(
+            (arm.name, round(arm.rollouts), round(arm.seconds, 1), *(round(spent.get(s, 0.0), 1) for s in stages))
+        )
+    return Table("Cost of a run: rollouts, and seconds by stage", ("arm", "rollouts", "seconds", *stages), tuple(rows))
+
+
+def _facts(arms: Sequence[Arm]) -> Iterator[str]:
+    runs = [run for arm in arms for run in arm.runs]
+    seeds = sorted({run.seed for run in runs})
+    yield f"{len(arms)} arms, {len(runs)} runs, seeds {', '.join(map(str, seeds))}."
+    yield "Every figure is of the last step; no checkpoint was chosen."
+
+
+def _difference(found: Difference | None) -> tuple[Cell, ...]:
+    if found is None:
+        return (None, None, 0, 0, None)
+    points, relative = found.points, found.relative
+    return (
+        f"{100 * points.mean:+.1f} [{100 * points.low:+.1f}, {100 * points.high:+.1f}]",
+        None
+        if relative is None
+        else f"{100 * relative.mean:+.0f} % [{100 * relative.low:+.0f}, {100 * relative.high:+.0f}]",
+        found.seeds,
+        found.problems,
+        "yes" if points.clear else "no",
+    )
+
+
+def _interval(found: Estimate) -> str:
+    return f"{100 * found.mean:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def _percent(scores: Scores) -> str | None:
+    return percent(mean_of(scores)) if scores else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

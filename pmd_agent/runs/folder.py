@@ -1,0 +1,334 @@
+"""A run's folder, and what makes a step count.
+
+    recipe.yaml        the resolved recipe               metrics.jsonl    one line a step
+    environment.json   versions, command, time           rollouts/        one file a step
+    state.json         what the run goes on from         programs/        one file a step (program_trace.py)
+    memory/  adapter/  evaluation/                       checkpoints/     the newest few
+    log.txt  summary.json
+
+A checkpoint is committed by one atomic rename of state.json, which names the next step, the checkpoint and the length
+of metrics.jsonl together. A killed run resumes from there; whatever was written later is taken back.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pmd_agent.runs.program_trace import FOLDER
+from pmd_agent.runs.environment import command_line, describe_environment
+from pmd_agent.errors import RunError
+from pmd_agent.recipe import Recipe, dump_recipe, load_recipe
+from pmd_agent.runs.files import TEMPORARY, discard, sync, sync_tree, to_json, to_lines, write_atomically
+from pmd_agent.runs.lock import lock_folder
+
+MAY_CHANGE = ("name", "runs", "steps", "epochs", "checkpoint_every", "keep_checkpoints", "evaluate.")
+"""Keys in which a resumed run may differ from its recipe; `name` and `runs` say where it is."""
+MEASURED_SO = ("evaluate.samples", "evaluate.temperature", "evaluate.top_p", "evaluate.max_problems")
+"""Of these, those that stay once the base was measured: before and after would be two different measurements."""
+_FIRST_FILES = {"lock", "environment.json", "environment.json.tmp", "recipe.yaml.tmp"}
+"""All that is there of a run that was killed before recipe.yaml was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    next_step: int = 0
+    checkpoint: str | None = None
+    """Relative to the run's folder."""
+    metrics_bytes: int = 0
+
+
+class RunDir:
+    """One run's folder. Get it with `create`, `resume` or `open`."""
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        """Reads state.json. Raises RunError where that is damaged."""
+        self.path, self.recipe = path, recipe
+        state = self.read_json("state.json")
+        try:
+            self._state = _State(**state) if state else _State()
+        except TypeError:
+            raise _damaged(path / "state.json", "it has other keys than this release writes") from None
+
+    @classmethod
+    def create(cls, recipe: Recipe) -> RunDir:
+        """A new folder runs/<name>. Raises RunError where there is one already: a run is never overwritten."""
+        path = recipe.runs / recipe.name
+        with _writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            if {entry.name for entry in path.iterdir()} - _FIRST_FILES:
+                hint = "Go on with it by --resume, or give another name with --name NAME."
+                raise RunError(f"{path} is there already, and a run is never overwritten.", hint)
+            lock_folder(path)
+            write_atomically(path / "environment.json", to_json(describe_environment(), indent=2))
+            _write_recipe(path, recipe)
+        return cls(path, recipe)
+
+    @classmethod
+    def resume(cls, recipe: Recipe) -> RunDir:
+        """The run of that name as its last commit left it. Raises RunError where there is none, or another one.
+
+        With other `steps` or `epochs`, its adapter goes, and what was measured at its end is measured again.
+        """
+        path = recipe.runs / recipe.name
+        if not (path / "recipe.yaml").is_file():
+            raise RunError(
+                f"There is no run {path} to go on with.", _hint(recipe.runs, recipe.name, "Start it without --resume.")
+            )
+        changed = _changes(load_recipe(path / "recipe.yaml"), recipe)
+        fixed = MEASURED_SO if (path / "evaluation" / "base.json").is_file() else ()
+        refused = [
+            f"{key}: {old!r} -> {new!r}" + (" (the base was measured so)" if key in fixed else "")
+            for key, (old, new) in changed.items()
+            if key in fixed or not _may_change(key)
+        ]
+        if refused:
+            what = "".join(f"\n    {line}" for line in refused)
+            hint = "Resume it with the recipe that it was started with, or start another run with --name NAME."
+            raise RunError(f"{path} was started with another recipe:{what}", hint)
+        with _writing(path):
+            lock_folder(path)
+            run = cls(path, recipe)
+            if recipe.steps is not None and recipe.steps < run.next_step:
+                raise RunError(
+                    f"{path} has made {run.next_step} steps already, more than steps={recipe.steps}.",
+                    "Steps can only be raised; to have fewer, start another run with --name NAME.",
+                )
+            run._take_back()
+            if changed.keys() & {"steps", "epochs"}:
+                if run.adapter_path.is_dir():
+                    discard(run.adapter_path)
+                for stale in [path / "summary.json", *path.glob("evaluation/final*")]:
+                    stale.unlink(missing_ok=True)
+            environment = run.read_json("environment.json") or {}
+            resumed = describe_environment() | {"next_step": run.next_step, "changed": changed}
+            environment["resumed"] = [*environment.get("resumed", []), resumed]
+            run.write_json("environment.json", environment)
+            _write_recipe(path, recipe)
+        return run
+
+    @classmethod
+    def open(cls, run: str | Path, runs: Path = Path("runs")) -> RunDir:
+        """A run to read from, by its path or its name. Raises RunError where there is none."""
+        for path in (Path(run), runs / run):
+            if (path / "recipe.yaml").is_file():
+                return cls(path, load_recipe(path / "recipe.yaml"))
+        if Path(run).is_dir():
+            raise RunError(
+                f"{run} is no run: it has no recipe.yaml.", _hint(runs, Path(run).name, "Give a run's folder.")
+            )
+        raise RunError(
+            f"There is no run {run}.", _hint(runs, Path(run).name, "Give a run's folder, or its name in runs/.")
+        )
+
+    # ---- where things are
+
+    @property
+    def next_step(self) -> int:
+        """The first step that is not committed."""
+        return self._state.next_step
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The folder that was committed last."""
+        return self.path / self._state.checkpoint if self._state.checkpoint else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the summary is written and no step is left."""
+        summary = self.read_json("summary.json")
+        return summary is not None and self.next_step >= (summary.get("steps") or self.recipe.steps or 0)
+
+    @property
+    def memory_path(self) -> Path:
+        """Folder of the memory."""
+        return self.path / "memory"
+
+    @property
+    def adapter_path(self) -> Path:
+        """Folder of the adapter that the run ended with."""
+        return self.path / "adapter"
+
+    @property
+    def log_path(self) -> Path:
+        """What the terminal showed."""
+        return self.path / "log.txt"
+
+    # ---- steps
+
+    def commit(
+        self,
+        step: int,
+        metrics: Mapping[str, Any],
+        rollouts: Sequence[Mapping[str, Any]],
+        save: Callable[[Path], None],
+        *,
+        programs: Sequence[Mapping[str, Any]] = (),
+        last: bool = False,
+    ) -> None:
+        """Record a step; every `checkpoint_every` steps, and at the last one, make all so far count.
+
+        `save` writes into an empty folder what the next step needs. Raises RunError where the disk does not take it.
+        """
+        with _writing(self.path):
+            write_atomically(self.path / "rollouts" / f"step-{step:06d}.jsonl", to_lines(rollouts))
+            if programs:
+                write_atomically(self.path / FOLDER / f"step-{step:06d}.jsonl", to_lines(programs))
+            due = last or (step + 1) % self.recipe.checkpoint_every == 0
+            with (self.path / "metrics.jsonl").open("ab") as file:
+                file.write(to_lines([{"step": step, **metrics}]))
+                file.flush()
+                if due:
+                    os.fsync(file.fileno())
+                length = file.tell()
+            if due:
+                checkpoint = self._checkpoint(step + 1, save)
+                state = _State(step + 1, str(checkpoint.relative_to(self.path)), length)
+                write_atomically(self.path / "state.json", to_json(asdict(state), indent=2))
+                self._state = state
+                self._prune()
+
+    def _checkpoint(self, next_step: int, save: Callable[[Path], None]) -> Path:
+        return self._replace_folder(self.path / "checkpoints" / f"step-{next_step:06d}", save)
+
+    def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
+        """A folder of the run, whole or not there: `save` fills an empty one, which then takes its place."""
+        with _writing(self.path):
+            return self._replace_folder(self.path / name, save)
+
+    def _replace_folder(self, folder: Path, save: Callable[[Path], None]) -> Path:
+        temporary = folder.with_name(folder.name + TEMPORARY)
+        for leftover in (temporary, folder):
+            if leftover.exists():
+                discard(leftover)
+        temporary.mkdir(parents=True)
+        save(temporary)
+        sync_tree(temporary)
+        os.replace(temporary, folder)
+        sync(folder.parent)
+        return folder
+
+    def _prune(self) -> None:
+        """Keep the newest committed checkpoints, and nothing that is later or temporary."""
+        checkpoints = sorted((self.path / "checkpoints").glob("step-*"))
+        committed = [c for c in checkpoints if c.suffix != TEMPORARY and _number(c) <= self.next_step]
+        kept = committed[-self.recipe.keep_checkpoints :]
+        for checkpoint in checkpoints:
+            if checkpoint not in kept and checkpoint.exists():
+                discard(checkpoint)
+
+    def _take_back(self) -> None:
+        """Remove what was written after the last commit."""
+        if self.checkpoint is not None and not self.checkpoint.is_dir():
+            raise _damaged(self.checkpoint, "it is missing")
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists():
+            if metrics.stat().st_size < self._state.metrics_bytes:
+                raise _damaged(metrics, "lines are missing from its end")
+            os.truncate(metrics, self._state.metrics_bytes)
+            sync(metrics)
+        for rows in (*(self.path / "rollouts").glob("step-*"), *(self.path / FOLDER).glob("step-*")):
+            if rows.suffix == TEMPORARY or _number(rows) >= self.next_step:
+                rows.unlink()
+        for temporary in self.path.glob(f"*{TEMPORARY}"):
+            discard(temporary) if temporary.is_dir() else temporary.unlink()
+        self._prune()
+
+    # ---- files
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl so far; one that is still being written is left out."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A file of the run; None where there is none. Raises RunError where it is damaged."""
+        path = self.path / name
+        try:
+            found = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise _damaged(path, str(error)) from None
+        if not isinstance(found, dict):
+            raise _damaged(path, "it holds no object")
+        return found
+
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """Replace a file of the run, folders made where they are missing. Raises RunError."""
+        with _writing(self.path):
+            write_atomically(self.path / name, to_json(data, indent=2))
+
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """The same as JSON Lines."""
+        with _writing(self.path):
+            write_atomically(self.path / name, to_lines(rows))
+
+
+def fresh_name(runs: Path, name: str) -> str:
+    """`name`, or the first of `name-2`, `name-3`, ... that is not taken in `runs`."""
+    number, candidate = 1, name
+    while (runs / candidate).exists():
+        number += 1
+        candidate = f"{name}-{number}"
+    return candidate
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        hint = "Make room or give write permission; a run that has begun goes on with --resume."
+        raise RunError(f"{where} cannot be written: {error.strerror or error}.", hint) from error
+
+
+def _write_recipe(path: Path, recipe: Recipe) -> None:
+    command = " ".join(command_line().split())
+    header = f"# Every setting of this run. Started, or resumed, with:\n#   {command}\n"
+    write_atomically(path / "recipe.yaml", (header + dump_recipe(recipe)).encode("utf-8", "replace"))
+
+
+def _changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
+    before, after = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
+    keys = dict.fromkeys([*before, *after])
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _may_change(key: str) -> bool:
+    return any(key == allowed or (allowed.endswith(".") and key.startswith(allowed)) for allowed in MAY_CHANGE)
+
+
+def _number(path: Path) -> int:
+    """Of `step-000012`, whatever follows."""
+    return int(path.name.removeprefix("step-").split(".")[0])
+
+
+def _hint(runs: Path, name: str, otherwise: str) -> str:
+    names = sorted(p.parent.name for p in runs.glob("*/recipe.yaml"))
+    near = difflib.get_close_matches(name, names, 3, 0.5)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Runs in {runs}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}." if names else otherwise
+
+
+def _damaged(path: Path, how: str) -> RunError:
+    return RunError(f"{path} is damaged: {how}.", "Restore it from a copy, or start another run with --name NAME.")

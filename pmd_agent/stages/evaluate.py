@@ -1,0 +1,35 @@
+"""What the policy can do: evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.evaluation.scores import Outcome, score
+from pmd_agent.stages.parts import Metrics, Parts, nothing_checked, seed_for, stage
+from pmd_agent.stages.recall import contexts_for, read_within
+from pmd_agent.types import Problem, Sampling
+from pmd_agent.verifiers import verify_all
+
+
+@stage
+def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory: bool) -> list[Outcome]:
+    """Fresh rollouts of problems that are never trained on, memory-free or with memory in the prompt."""
+    settings = parts.recipe.evaluate
+    if with_memory:
+        contexts = contexts_for(parts, problems, [[] for _ in problems])
+        prompts = [
+            read_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens).messages
+            for context in contexts
+        ]
+    else:
+        prompts = [student_messages(p) for p in problems]
+    # The same seed each time: differences between evaluations are not differences between draws.
+    sampling = Sampling(
+        settings.temperature, settings.top_p, parts.recipe.rollout.max_tokens, seed_for(parts.recipe, 0, 3)
+    )
+    completions_PG = parts.policy.sample(prompts, settings.samples, sampling)
+    verified = verify_all(parts.verifier, problems, [[c.text for c in group] for group in completions_PG])
+    if verified.unchecked and all(v.reward is None for group in verified.verdicts_PG for v in group):
+        raise nothing_checked(verified)
+    return score(problems, verified.verdicts_PG)

@@ -1,0 +1,129 @@
+"""avg@k, pass@k and maj@k."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+
+from pmd_agent.evaluation.scores import Outcome, accuracy, pass_at_k, score
+from pmd_agent.types import Problem, Verdict
+
+UNCHECKED = Verdict(None, None, "the checker broke", "A")
+
+
+def right(answer: str | None = "A") -> Verdict:
+    return Verdict(1.0, True, "", answer)
+
+
+def wrong(answer: str | None = "B") -> Verdict:
+    return Verdict(0.0, False, "", answer)
+
+
+def outcome(*verdicts: Verdict, kind: str = "") -> Outcome:
+    (found,) = score([Problem("p", "?", "A", kind=kind)], [verdicts])
+    return found
+
+
+@pytest.mark.parametrize("n", range(1, 8))
+def test_pass_at_k_is_the_share_of_draws_with_a_success(n: int) -> None:
+    for correct in range(n + 1):
+        rollouts = [i < correct for i in range(n)]
+        for k in range(1, n + 1):
+            draws = list(combinations(rollouts, k))
+            assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [0, -1, 4])
+def test_pass_at_k_of_fewer_rollouts_is_an_error(k: int) -> None:
+    with pytest.raises(ValueError, match="of 3 rollouts"):
+        pass_at_k(3, 1, k)
+
+
+def test_an_outcome_counts() -> None:
+    assert outcome(right(), wrong(), wrong("C"), right(), UNCHECKED, kind="k") == Outcome("p", "k", 4, 2, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "majority"),
+    [
+        ((right("A"), wrong("B"), wrong("B")), False),
+        ((wrong("B"), right("A"), right("A")), True),
+        ((right("A"), wrong("B")), True),
+        ((wrong("B"), right("A")), False),
+        ((wrong("B"), wrong("C"), right("A"), right("A")), True),
+        ((wrong(None), wrong(None), right("A")), True),
+        ((wrong(None), wrong(None)), False),
+        ((wrong("B"), right("A"), UNCHECKED, UNCHECKED), False),
+        ((UNCHECKED,), False),
+        ((), False),
+    ],
+)
+def test_the_majority_of_given_answers_the_first_of_a_tie(verdicts: tuple[Verdict, ...], majority: bool) -> None:
+    assert outcome(*verdicts).majority is majority
+
+
+def test_partial_credit_below_the_threshold_is_not_correct() -> None:
+    assert outcome(Verdict(0.4, False, "", "A"), Verdict(0.6, True, "", "A")).correct == 1
+
+
+def test_what_was_not_checked_enters_no_average() -> None:
+    outcomes = [outcome(right(), UNCHECKED, UNCHECKED), outcome(right(), wrong("B"), wrong("B")), outcome(UNCHECKED)]
+    assert accuracy(outcomes) == {
+        "avg": round((1 + 1 / 3) / 2, 4),
+        "pass": 1.0,
+        "maj": 0.5,
+        "k": 3,
+        "problems": 2,
+        "unchecked": 3,
+    }
+
+
+def test_a_problem_counts_as_much_as_another_whatever_its_rollouts() -> None:
+    assert accuracy([outcome(right()), outcome(*[wrong()] * 9)])["avg"] == 0.5
+
+
+def test_nothing_checked_is_no_accuracy() -> None:
+    assert accuracy([outcome(UNCHECKED)]) == {
+        "avg": None,
+        "pass": None,
+        "maj": None,
+        "k": 0,
+        "problems": 0,
+        "unchecked": 1,
+    }
+    assert accuracy([])["avg"] is None
+
+
+def test_kinds_are_also_reported_apart() -> None:
+    outcomes = [
+        outcome(right(), kind="2op"),
+        outcome(wrong(), kind="1op"),
+        outcome(wrong(), kind="2op"),
+        outcome(right()),
+    ]
+    found = accuracy(outcomes)
+    assert found["avg"] == 0.5
+    assert list(found["by_kind"]) == ["1op", "2op"]
+    assert (found["by_kind"]["1op"]["avg"], found["by_kind"]["2op"]["avg"]) == (0.0, 0.5)
+    assert found["by_kind"]["2op"]["problems"] == 2
+
+
+def test_one_kind_is_not_reported_twice() -> None:
+    assert "by_kind" not in accuracy([outcome(right(), kind="a"), outcome(wrong(), kind="a")])
+
+
+def test_a_record_is_the_outcome_in_plain_words() -> None:
+    assert outcome(right(), UNCHECKED, kind="k").record() == {
+        "problem": "p",
+        "kind": "k",
+        "checked": 1,
+        "correct": 1,
+        "majority": True,
+        "unchecked": 1,
+    }
+
+
+def test_problems_and_verdicts_must_match() -> None:
+    with pytest.raises(ValueError):
+        score([Problem("p", "?")], [])
