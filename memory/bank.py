@@ -78,15 +78,15 @@ def export_bank(memory: Memory, path: Path) -> int:
 
 def rows_of(memory: Memory) -> list[Row]:
     """The live entries, tier by tier, then what they cite that is archived, to the bottom."""
-    standings = memory.standings()  # what has faded here does not come fresh into another run
+    effects = memory.effects()  # what has faded here does not come fresh into another run
 
     def row(entry: Entry, state: str) -> Row:
-        tried = standings.tried(entry.id)
+        tried = effects.tried(entry.id)
         numbers = (tried.n, tried.total, tried.squares)
-        return Row(entry, state, standings.of(entry.id).numbers(), numbers, standings.uses(entry.id))
+        return Row(entry, state, effects.of(entry.id).numbers(), numbers, effects.uses(entry.id))
 
     def state(entry: Entry) -> str:
-        found = standings.state(entry.id)
+        found = effects.state(entry.id)
         return "live" if found == "trial" else found  # whether it is tried, the reader's recipe says
 
     live = [entry for tier in TIERS for entry in memory.list(tier)]
@@ -239,7 +239,7 @@ def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     schema = pa.schema(
         [(name, kinds.get(name, pa.string())) for name in _COLUMNS], {FORMAT: json.dumps(_header(len(rows)))}
     )
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
+    pq.write_table(pa.IndexedCollection.from_pylist(list(rows), schema=schema), path)
 
 
 def _read_parquet(path: Path) -> tuple[Any, list[dict[str, Any]]]:

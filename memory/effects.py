@@ -142,7 +142,7 @@ def worth(log_ratio: float) -> Sums:
     return Sums(1, value, value * value)
 
 
-class Standings:
+class Effects:
     """All memories' standing after the ledger's newest record."""
 
     def __init__(self, records: Mapping[int, Mapping[str, Any]], half_life: float = math.inf) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pmd_agent.memory.backend.codec import Entry
-from pmd_agent.memory.effects import Standings
+from pmd_agent.memory.effects import Effects
 from pmd_agent.types import Behavior, Experience, Tier
 
 
@@ -32,7 +32,7 @@ def evicted(
     tier: Tier,
     entries: Sequence[Entry],
     limits: Limits,
-    standings: Standings,
+    effects: Effects,
     *,
     step: int,
     policy_version: int,
@@ -52,7 +52,7 @@ def evicted(
     def rank(entry: Entry) -> tuple[Any, ...]:
         if isinstance(entry, Experience):
             return entry.id in last, entry.correct, ages[entry.id]
-        live = standings.state(entry.id) in ("live", "trial")
+        live = effects.state(entry.id) in ("live", "trial")
         if isinstance(entry, Behavior):
             return live, entry.support, ages[entry.id]
         return live, entry.support, entry.confidence, ages[entry.id]

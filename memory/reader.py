@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.backend.codec import Entry, escape, key_of, tier_of, version_key
 from pmd_agent.memory.backend.collection import Near
-from pmd_agent.memory.backend.tiers import Tables
+from pmd_agent.memory.backend.tiers import TierStore
 from pmd_agent.memory.deduplication import NEAR
-from pmd_agent.memory.effects import Standings, State
+from pmd_agent.memory.effects import Effects, State
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
 if TYPE_CHECKING:
@@ -47,12 +47,12 @@ class Candidate:
     """(dimension,); (0,) where vectors were not asked for."""
 
 
-class Reads:
+class MemoryReader:
     """The reading half of `Memory`."""
 
     def __init__(
         self,
-        tables: Tables,
+        tables: TierStore,
         closing: ExitStack,
         *,
         tiers: Collection[Tier] = TIERS,
@@ -67,12 +67,12 @@ class Reads:
         self.near, self.half_life = near, half_life
         self.shared = False
         """Whether other processes may write to it."""
-        self._opened: Tables | None = tables
+        self._opened: TierStore | None = tables
         self._closing = closing
-        self._standings: tuple[tuple[int, float], Standings] | None = None
+        self._effects: tuple[tuple[int, float], Effects] | None = None
 
     @property
-    def _tables(self) -> Tables:
+    def _store(self) -> TierStore:
         if self._opened is None:
             raise MemoryStoreError("This memory is closed.", "Open it again with Memory.open.")
         return self._opened
@@ -130,54 +130,54 @@ class Reads:
         """A tier's live entries, newest first; then, if asked for, its archived ones, newest first."""
         if tier not in self.tiers:
             return []
-        table, archive = self._tables.live[tier], self._tables.archive
+        table, archive = self._store.live[tier], self._store.archive
         keys = table.newest_first(table.rows)
         if include_archived:
             keys += archive.newest_first(key for key, row in archive.rows.items() if row.tier == tier)
-        found = self._tables.entries(keys)
+        found = self._store.entries(keys)
         return [found[key] for key in keys if key in found]
 
     def imported(self, tier: Tier, *, step: int) -> builtins.list[Entry]:
         """Entries of a tier that count as written in `step`, live or archived: those of a bank."""
-        tables = (self._tables.live[tier], self._tables.archive)
+        tables = (self._store.live[tier], self._store.archive)
         keys = [key for table in tables for key, row in table.rows.items() if row.tier == tier and row.step == step]
-        return builtins.list(self._tables.entries(keys).values())
+        return builtins.list(self._store.entries(keys).values())
 
     def get(self, entry_id: str) -> Entry | None:
         """The entry of that id, live or archived; None where there is none."""
-        found = self._tables.entries(key_of(tier, entry_id) for tier in TIERS if tier in self.tiers)
+        found = self._store.entries(key_of(tier, entry_id) for tier in TIERS if tier in self.tiers)
         return next(iter(found.values()), None)
 
     def retired_at(self, entry: Entry) -> int | None:
         """The step that archived an entry, or wrote it anew after it was as given; None for a live or unknown one."""
-        row = self._tables.archive.rows.get(key_of(tier_of(entry), entry.id))
+        row = self._store.archive.rows.get(key_of(tier_of(entry), entry.id))
         return row.retired_at if row else self._superseded_at(entry)
 
     def _superseded_at(self, entry: Entry) -> int | None:
-        row = self._tables.archive.rows.get(version_key(key_of(tier_of(entry), entry.id), entry.step))
+        row = self._store.archive.rows.get(version_key(key_of(tier_of(entry), entry.id), entry.step))
         return row.retired_at if row else None
 
     def state(self, entry: Entry) -> State | Literal["archived"]:
         """Whether it is read: live; quarantined or retired (trust.py); archived."""
-        return "archived" if self.retired_at(entry) is not None else self.standings().state(entry.id)
+        return "archived" if self.retired_at(entry) is not None else self.effects().state(entry.id)
 
-    def standings(self, half_life: float | None = None) -> Standings:
+    def effects(self, half_life: float | None = None) -> Effects:
         """How all memories stand after the newest step (effects.py)."""
         half_life = half_life or self.half_life
-        key = (self._tables.ledger.changes, half_life)
-        if self._standings is None or self._standings[0] != key:
-            self._standings = key, Standings(self._tables.ledger.records, half_life)
-        return self._standings[1]
+        key = (self._store.ledger.changes, half_life)
+        if self._effects is None or self._effects[0] != key:
+            self._effects = key, Effects(self._store.ledger.records, half_life)
+        return self._effects[1]
 
     def in_state(self, *states: State) -> set[str]:
         """Ids of the stored entries, but for archived ones, that are in one of these states."""
-        standings, live = self.standings(), self._tables.live
-        ids = {entry_id for state in states for entry_id in standings.ids(state)}
+        effects, live = self.effects(), self._store.live
+        ids = {entry_id for state in states for entry_id in effects.ids(state)}
         return {name for name in ids if any(key_of(tier, name) in table.rows for tier, table in live.items())}
 
     def noted(self, part: str) -> Mapping[str, Any]:
         """A part of the ledger's record as the newest step that noted it left it."""
-        return self._tables.ledger.latest(part)
+        return self._store.ledger.latest(part)
 
     def sources_of(self, entry: Entry) -> builtins.list[Entry]:
         """What an entry was written from, one level down, live or archived, in the order it cites them.
@@ -189,12 +189,12 @@ class Reads:
             return []
         below: Tier = "insight" if isinstance(entry, Behavior) else "experience"
         keys = [key_of(below, source) for source in entry.sources] if below in self.tiers else []
-        found = self._tables.entries(keys)
+        found = self._store.entries(keys)
         return [found[key] for key in keys if key in found]
 
     def counts(self) -> dict[str, int]:
         """Live entries of each tier, and `archive`: archived ones of all tiers. Tiers that are off count 0."""
-        tables = self._tables
+        tables = self._store
         live: dict[str, int] = {tier: len(tables.live[tier].rows) if tier in self.tiers else 0 for tier in TIERS}
         return live | {"archive": sum(row.tier in self.tiers for row in tables.archive.rows.values())}
 
@@ -202,7 +202,7 @@ class Reads:
         """The entries, those whose text is most like this one first."""
         if not entries:
             return []
-        vectors = self._tables.embed([text, *(entry.text for entry in entries)])
+        vectors = self._store.embed([text, *(entry.text for entry in entries)])
         likeness = vectors[1:] @ vectors[0]
         return [entries[i] for i in sorted(range(len(entries)), key=lambda i: -float(likeness[i]))]
 
@@ -210,7 +210,7 @@ class Reads:
         """How many entries of each tier were live after each of these steps."""
         found: dict[Tier, builtins.list[int]] = {}
         for tier in TIERS:
-            lives = [(row.step, row.retired_at) for row in self._tables.rows(tier)] if tier in self.tiers else []
+            lives = [(row.step, row.retired_at) for row in self._store.rows(tier)] if tier in self.tiers else []
             found[tier] = [sum(began <= s and (ended is None or ended > s) for began, ended in lives) for s in steps]
         return found
 
@@ -221,7 +221,7 @@ class Reads:
     ) -> builtins.list[Any]:
         if tier not in self.tiers:
             return []
-        table = self._tables.live[tier]
+        table = self._store.live[tier]
         unwanted = {key_of(tier, entry_id) for entry_id in without}
         keys = table.of_problem(escape(problem_id))
         keys = [key for key in keys if key not in unwanted and kind in (None, table.rows[key].kind)][:limit]
@@ -236,4 +236,4 @@ class Reads:
     ) -> builtins.list[builtins.list[tuple[Entry, Near]]]:
         if tier not in self.tiers:
             return [[] for _ in texts_N]
-        return self._tables.nearest(tier, texts_N, k, least=self.min_similarity, vectors=vectors)
+        return self._store.nearest(tier, texts_N, k, least=self.min_similarity, vectors=vectors)

@@ -139,7 +139,7 @@ def _away(
     memory: Memory, problem: Problem, found: Sequence[Candidate], wanted: Wanted, state: State
 ) -> tuple[Behavior | Insight, ...]:
     """Of that state, as many of each kind as the teacher would read."""
-    away = memory.standings().ids(state)
+    away = memory.effects().ids(state)
     entries: list[Behavior | Insight] = [*[c.entry for c in found if c.entry.id in away][: wanted.behaviors]]
     for kind, limit in (("strategy", wanted.strategies), ("lesson", wanted.lessons)):
         entries += [i for i in memory.insights(problem.id) if i.kind == kind and i.id in away][:limit]
@@ -178,10 +178,10 @@ def _insights(
 
 
 def _can_be_read(memory: Memory, entry: Entry, choices: list[Choice]) -> bool:
-    standings = memory.standings()
-    state = standings.state(entry.id)
+    effects = memory.effects()
+    state = effects.state(entry.id)
     if state != "live":
-        choices.append(Choice(entry.id, tier_of(entry), False, f"{state}: {standings.why(entry.id)}"))
+        choices.append(Choice(entry.id, tier_of(entry), False, f"{state}: {effects.why(entry.id)}"))
     return state == "live"
 
 

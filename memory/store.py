@@ -18,7 +18,7 @@ from pmd_agent.memory.consolidation import live_behaviors, live_insights
 from pmd_agent.memory.deduplication import Same, same_texts
 from pmd_agent.memory.effects import State
 from pmd_agent.memory.eviction import Limits, evicted
-from pmd_agent.memory.reader import Options, Reads
+from pmd_agent.memory.reader import MemoryReader, Options
 from pmd_agent.memory.trust import Rules, transitions
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pmd_agent.memory.embedders import Embedder
 
 
-class Memory(Reads):
+class Memory(MemoryReader):
     """One owner's open memory, for one thread. Close it, or use it as a context manager.
 
     A tier that is off (not in `tiers`) ignores writes and reads empty, whatever the store holds of it.
@@ -56,7 +56,7 @@ class Memory(Reads):
     def refresh(self) -> None:
         """Take in what other processes have written; of an embedded store there are none."""
         if self.shared:
-            self._tables.refresh()
+            self._store.refresh()
 
     def close(self) -> None:
         """Give the folder up. A second call does nothing; reads and writes raise MemoryStoreError from now on."""
@@ -74,7 +74,7 @@ class Memory(Reads):
     def add_experiences(self, experiences: Sequence[Experience]) -> None:
         """Keep attempts. MemoryStoreError where an id was written by another step."""
         if "experience" in self.tiers:
-            self._tables.live["experience"].upsert(self._tables.records(self._of_own_step(experiences)))
+            self._store.live["experience"].upsert(self._store.records(self._of_own_step(experiences)))
 
     def rewrite_insights(self, problem_id: str, insights: Sequence[Insight]) -> None:
         """Keep what one reflection, in one step, wrote about a problem.
@@ -114,7 +114,7 @@ class Memory(Reads):
             changed += [i for i in insights if i.id not in merged and i.id not in {s.id for s in stays}]
             old += before[problem_id]
             live += stays
-        self._tables.turn_over("insight", self._tables.records(changed), _keys(old), _keys(live), step=step)
+        self._store.replace_live("insight", self._store.records(changed), _keys(old), _keys(live), step=step)
 
     def replace_behaviors(self, behaviors: Sequence[Behavior], step: int) -> None:
         """Make these the live behaviors; all others are archived. Of two with one name the first is live.
@@ -126,17 +126,17 @@ class Memory(Reads):
         if "behavior" not in self.tiers:
             return
         generation = {key_of("behavior", b.id): b for b in behaviors}
-        latest = max((max(row.step, row.retired_at or 0) for row in self._tables.rows("behavior")), default=step)
+        latest = max((max(row.step, row.retired_at or 0) for row in self._store.rows("behavior")), default=step)
         if latest > step:
-            if all(self._tables.row(key) for key in generation):
+            if all(self._store.row(key) for key in generation):
                 return  # An old generation, written once more.
             raise MemoryStoreError(
                 f"Behaviors of step {latest} are stored already; new ones of step {step} cannot follow them.",
                 f"Go back first, with rollback({step}), or give a later step.",
             )
-        carried = {k: b for k, b in generation.items() if (row := self._tables.row(k)) and row.step != step}
+        carried = {k: b for k, b in generation.items() if (row := self._store.row(k)) and row.step != step}
         self._check_carried(carried, step)
-        self._tables.revive(carried)
+        self._store.revive(carried)
         fresh = generation.keys() - carried.keys()
         before = [b for b in self.behaviors() if key_of("behavior", b.id) not in fresh]
         same = self._same([b.text for b in (*generation.values(), *before)])
@@ -146,10 +146,10 @@ class Memory(Reads):
         changed = [b for b in live if known.get(b.id) != b]
         names = {b.id for b in (*live, *before)}
         changed += [b for b in generation.values() if b.id not in names and b.id not in merged]
-        self._tables.turn_over(
+        self._store.replace_live(
             "behavior",
-            self._tables.records(changed, step=step),
-            set(self._tables.live["behavior"].rows) - _keys(changed),
+            self._store.records(changed, step=step),
+            set(self._store.live["behavior"].rows) - _keys(changed),
             _keys(live),
             step=step,
         )
@@ -158,19 +158,19 @@ class Memory(Reads):
         """Archive what is too old or beyond its tier's budget (eviction.py says who goes first); how many of each tier."""
         gone: dict[str, int] = {}
         for tier in TIERS:
-            rows = self._tables.live[tier].rows
+            rows = self._store.live[tier].rows
             entries = self._that_may_leave(tier, step, limits)
             leaving = evicted(
                 tier,
                 entries,
                 limits,
-                self.standings(),
+                self.effects(),
                 step=step,
                 policy_version=policy_version,
                 imported={e.id for e in entries if rows[key_of(tier, e.id)].step < 0},
             )
             if leaving:
-                self._tables.turn_over(tier, [], _keys(leaving), (), step=step)
+                self._store.replace_live(tier, [], _keys(leaving), (), step=step)
                 gone[tier] = len(leaving)
         return gone
 
@@ -181,12 +181,12 @@ class Memory(Reads):
         """
         if tier not in self.tiers:
             return
-        records = self._tables.records([*live, *archived], step=step)
-        self._tables.turn_over(tier, records, (), _keys(live), step=step)
+        records = self._store.records([*live, *archived], step=step)
+        self._store.replace_live(tier, records, (), _keys(live), step=step)
 
     def note(self, step: int, **parts: Any) -> None:
         """Add to what the ledger holds of a step (ledger.py)."""
-        self._tables.ledger.note(step, **parts)
+        self._store.ledger.note(step, **parts)
 
     def rollback(self, next_step: int) -> None:
         """Bring back the state in which `next_step` had not begun, in all tiers. Twice is the same as once.
@@ -194,7 +194,7 @@ class Memory(Reads):
         Entries written by `next_step` or later are deleted for good; those it retired are live again. A kill at any
         moment is mended by calling it again.
         """
-        self._tables.rollback(next_step)
+        self._store.rollback(next_step)
 
     # ---- behind them
 
@@ -202,43 +202,43 @@ class Memory(Reads):
         """The live entries of a tier, newest first; where only steps count, just those old enough: of many few are read."""
         if limits.max_steps is None or limits.max_versions is not None or limits.budgets.get(tier) is not None:
             return self.list(tier)
-        table = self._tables.live[tier]
+        table = self._store.live[tier]
         keys = table.newest_first(key for key, row in table.rows.items() if step - row.step > limits.max_steps)
-        found = self._tables.entries(keys)
+        found = self._store.entries(keys)
         return [found[key] for key in keys]
 
     def _of_own_step(self, entries: Sequence[E]) -> list[E]:
         """Each id once. MemoryStoreError for one that another step wrote: rollback could not bring that one back."""
         for entry in entries:
-            row = self._tables.row(key_of(tier_of(entry), entry.id))
+            row = self._store.row(key_of(tier_of(entry), entry.id))
             if row and row.step != entry.step and self._superseded_at(entry) is None:
                 raise _taken(entry, f"by step {row.step}, and comes again in step {entry.step}")
         return once_each(entries)
 
     def _same(self, texts: Sequence[str]) -> Same:
-        return same_texts(texts, self._tables.embed, self.near)
+        return same_texts(texts, self._store.embed, self.near)
 
     def problems_of(self, entry: Insight | Behavior) -> set[str]:
         """Ids of the problems that an entry is about; of a behavior, those of its sources that are stored."""
         if isinstance(entry, Insight):
             return {entry.problem_id}
-        rows = [self._tables.row(key_of("insight", source)) for source in entry.sources]
+        rows = [self._store.row(key_of("insight", source)) for source in entry.sources]
         return {unescape(row.problem) for row in rows if row}
 
     def judge(self, step: int, rules: Rules) -> dict[str, tuple[State, str]]:
         """Quarantine, retire and readmit by what the ledger holds (trust.py); who changed. Noted as of `step`."""
         live = [e for tier in TIERS[1:] for e in self.list(tier) if not isinstance(e, Experience)]
-        changed = transitions(self.standings(), {e.id: self.problems_of(e) for e in live}, rules)
+        changed = transitions(self.effects(), {e.id: self.problems_of(e) for e in live}, rules)
         if changed:
             self.note(step, states={name: list(verdict) for name, verdict in changed.items()})
         return changed
 
     def _problems_behind(self, insight_ids: Collection[str]) -> int | None:
-        rows = [self._tables.row(key_of("insight", entry_id)) for entry_id in insight_ids]
+        rows = [self._store.row(key_of("insight", entry_id)) for entry_id in insight_ids]
         return len({row.problem for row in rows if row}) if rows and all(rows) else None
 
     def _check_carried(self, carried: Mapping[str, Behavior], step: int) -> None:
-        stored = self._tables.entries(carried)
+        stored = self._store.entries(carried)
         for key, behavior in carried.items():
             if stored[key] != behavior:
                 raise _taken(behavior, "as something else")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from pmd_agent.memory.effects import Standings, State
+from pmd_agent.memory.effects import Effects, State
 
 CORRECT = 4
 """Correct rollouts that a memory must have been tried on; below them a standard error says little."""
@@ -32,7 +32,7 @@ class Rules:
 
 
 def transitions(
-    standings: Standings, problems_of: Mapping[str, Collection[str]], rules: Rules
+    effects: Effects, problems_of: Mapping[str, Collection[str]], rules: Rules
 ) -> dict[str, tuple[State, str]]:
     """Memory id -> its new state and why, of those in `problems_of` (id -> the problems that it is about) that change.
 
@@ -42,15 +42,15 @@ def transitions(
     """
     changed: dict[str, tuple[State, str]] = {}
     for entry_id, problems in problems_of.items():
-        state, why = _verdict(standings, entry_id, problems, rules)
-        if state != standings.state(entry_id):
+        state, why = _verdict(effects, entry_id, problems, rules)
+        if state != effects.state(entry_id):
             changed[entry_id] = state, why
     return changed
 
 
-def _verdict(standings: Standings, entry_id: str, problems: Collection[str], rules: Rules) -> tuple[State, str]:
-    evidence, now = standings.of(entry_id), standings.state(entry_id)
-    if rules.trial and (found := _tried(standings, entry_id, rules)):
+def _verdict(effects: Effects, entry_id: str, problems: Collection[str], rules: Rules) -> tuple[State, str]:
+    evidence, now = effects.of(entry_id), effects.state(entry_id)
+    if rules.trial and (found := _tried(effects, entry_id, rules)):
         return found
     right = evidence.right
     shown = (
@@ -66,21 +66,21 @@ def _verdict(standings: Standings, entry_id: str, problems: Collection[str], rul
         if now == "quarantined" and evidence.n >= rules.least and min(right.mean, evidence.lift) <= 0:
             return "quarantined", ""
     if now == "quarantined" and not rules.trial:
-        tried = standings.tried(entry_id)
+        tried = effects.tried(entry_id)
         # By its trials, or by a bank that does not say why: nothing was seen that speaks for it.
         if (tried.mean < 0 and tried.n >= CORRECT) or not evidence.n:
             return "quarantined", ""
     if rules.absorbed is not None and problems:
-        rates = [standings.passed[p][1] if p in standings.passed else 0.0 for p in problems]
+        rates = [effects.passed[p][1] if p in effects.passed else 0.0 for p in problems]
         if min(rates) >= rules.absorbed:
             return "retired", f"the student solves its {len(rates)} problems without it"
     why = f"no longer harmful: {shown}" if now == "quarantined" else "needed again"
     return "live", why if now != "live" else ""
 
 
-def _tried(standings: Standings, entry_id: str, rules: Rules) -> tuple[State, str] | None:
+def _tried(effects: Effects, entry_id: str, rules: Rules) -> tuple[State, str] | None:
     """By what it did alone; None where that leaves it live."""
-    sums, now = standings.tried(entry_id), standings.state(entry_id)
+    sums, now = effects.tried(entry_id), effects.state(entry_id)
     shown = (
         f"alone it makes correct rollouts {1 + sums.mean:.2f} ± {sums.error:.2f} times as likely, {sums.n:.0f} of them"
     )

@@ -11,7 +11,7 @@ import dspy
 
 from pmd_agent.errors import PipelineError
 from pmd_agent.pipelines.compose import After
-from pmd_agent.plugins import import_named
+from pmd_agent.plugins import import_plugin
 
 
 def build_program(path: str | Sequence[str], called_with: Sequence[str] = (), **settings: Any) -> dspy.Module:
@@ -30,7 +30,7 @@ def build_program(path: str | Sequence[str], called_with: Sequence[str] = (), **
         if not parts:
             raise PipelineError("pipeline.reflector is an empty list.", "Name at least one package.module:Class.")
         return parts[0] if len(parts) == 1 else After(*parts)
-    found = import_named(path, "Class", PipelineError)
+    found = import_plugin(path, "Class", PipelineError)
     if not (inspect.isclass(found) and issubclass(found, dspy.Module)):
         raise PipelineError(f"{path} is no dspy.Module.", "Derive the class from dspy.Module.")
     if called_with:

@@ -23,7 +23,7 @@ from pmd_agent.pipelines.build import where
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.program_id import program_of
-from pmd_agent.runs.program_trace import Asked, Call, bounded
+from pmd_agent.runs.program_trace import Call, ProgramTrace, bounded
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
 # A changing policy must not be answered from its past.
@@ -34,7 +34,7 @@ logging.getLogger("dspy").setLevel(logging.ERROR)  # a truncated response is cou
 THREADS = 64
 
 
-def _forget(asked: Asked) -> None:
+def _forget(trace: ProgramTrace) -> None:
     pass
 
 
@@ -49,7 +49,7 @@ def reflect_all(
     max_insights: int,
     insight_chars: int,
     prefix: str = "",
-    record: Callable[[Asked], object] = _forget,
+    record: Callable[[ProgramTrace], object] = _forget,
 ) -> tuple[list[list[Insight]], dict[str, int]]:
     """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none.
 
@@ -106,7 +106,7 @@ def generalise_all(
     behavior_chars: int,
     supports: Callable[[str, Sequence[Insight]], Sequence[Insight]],
     prefix: str = "",
-    record: Callable[[Asked], object] = _forget,
+    record: Callable[[ProgramTrace], object] = _forget,
 ) -> tuple[list[Behavior], dict[str, int]]:
     """Behaviors of all clusters, one of each name, and counts as in `reflect_all`.
 

@@ -110,7 +110,7 @@ def commit(
         for r, v in zip(rollouts, verdicts, strict=True)
     ]  # fmt: skip
     save = parts.trainer.save if parts.trainer else lambda folder: None
-    run.commit(m.step, m.record(), rows, save, programs=pack(m.asked), last=m.step + 1 == parts.steps)
+    run.commit(m.step, m.record(), rows, save, programs=pack(m.traces), last=m.step + 1 == parts.steps)
 
 
 def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memory: bool = False) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from pmd_agent.errors import PMDError
 
 
-def import_named(name: str, kind: str, error: type[PMDError]) -> Any:
+def import_plugin(name: str, kind: str, error: type[PMDError]) -> Any:
     """The attribute. Modules in the working directory are found too. `kind` (function, Class) and `error` word what is wrong."""
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute.isidentifier()):

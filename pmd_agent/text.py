@@ -18,19 +18,19 @@ def readable(text: str) -> str:
     return text.replace("\x00", " ").encode("utf-8", "replace").decode("utf-8")
 
 
-def neutralise(text: str, markers: Collection[str] = ()) -> str:
-    """Readable text without the markers by which it could pose as another speaker, in one pass.
+def neutralise(text: str, special_tokens: Collection[str] = ()) -> str:
+    """Readable text without the special_tokens by which it could pose as another speaker, in one pass.
 
-    `markers` are those of the tokenizer that will read it; the common ones are taken out anyway.
+    `special_tokens` are those of the tokenizer that will read it; the common ones are taken out anyway.
     """
-    pattern, filler = _markers(frozenset(markers))
+    pattern, filler = _markers(frozenset(special_tokens))
     return pattern.sub(filler, readable(text))
 
 
 @lru_cache(maxsize=16)
-def _markers(markers: frozenset[str]) -> tuple[re.Pattern[str], str]:
+def _markers(special_tokens: frozenset[str]) -> tuple[re.Pattern[str], str]:
     # The filler is in no marker of the tokenizer: what is left and right of it cannot grow together into one.
-    own = sorted((marker for marker in markers if marker.strip()), key=lambda marker: (-len(marker), marker))
+    own = sorted((marker for marker in special_tokens if marker.strip()), key=lambda marker: (-len(marker), marker))
     filler = next(f for f in _FILLERS if not any(f in marker for marker in own))
     return re.compile("|".join([*map(re.escape, own), _COMMON])), filler
 

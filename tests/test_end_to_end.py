@@ -184,7 +184,7 @@ def test_exported_adapter_answers_the_same_without_this_package(finished: Path, 
         from pmd_agent.types import Sampling
         from pmd_agent.models.loading import box_path, load_adapter, load_base, load_tokenizer
         policy = LocalPolicy(load_adapter(load_base("box"), pathlib.Path({str(finished / "adapter")!r})), load_tokenizer("box"), name="box")
-        prompts = [student_messages(p) for p in World.create(0).problems(20, operators=2, part="export")]
+        prompts = [student_messages(p) for p in World.create(0).problems(20, operators=2, split="export")]
         answers = policy.sample(prompts, 1, Sampling(temperature=0.0, max_tokens=80))
         print(json.dumps([str(box_path()), prompts, [list(a[0].completion_ids) for a in answers]]))
         """)

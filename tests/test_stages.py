@@ -252,7 +252,9 @@ def test_teachers_that_read_one_tier_alone(memory: Memory) -> None:
         [bytes(e.teacher_prompt_ids).decode() for e in examples] for examples in trainer.controls
     )
     assert m.values["teacher_gain_experience"] == m.values["teacher_gain_insight"] == 0.25
-    assert all(teacher_prompt.DEMONSTRATION in prompt and teacher_prompt.STRATEGIES not in prompt for prompt in experience)
+    assert all(
+        teacher_prompt.DEMONSTRATION in prompt and teacher_prompt.STRATEGIES not in prompt for prompt in experience
+    )
     assert all(teacher_prompt.STRATEGIES in prompt and teacher_prompt.DEMONSTRATION not in prompt for prompt in insight)
     assert len(experience) == len(insight) == 4 and all(p.rstrip().endswith("?") for p in experience + insight)
     assert behavior == [] and "teacher_gain_behavior" not in m.values, "none was found for these problems"
@@ -294,7 +296,7 @@ def test_a_lesson_that_misleads_the_teacher_is_found_out_and_read_no_more(memory
     strategies = [i for p in PROBLEMS for i in memory.insights(p.id, kind="strategy")]
     assert {memory.state(i) for i in lessons} == {"quarantined"} and m.values["quarantined"] == 2
     assert {memory.state(i) for i in strategies} == {"live"}
-    evidence = memory.standings().of(lessons[0].id)
+    evidence = memory.effects().of(lessons[0].id)
     assert evidence.right.mean == pytest.approx(-0.55, abs=0.1)
     step(parts, 4)
     prompts = [bytes(e.teacher_prompt_ids).decode() for e in trainer.examples]
@@ -346,10 +348,10 @@ def test_a_memory_of_a_bank_teaches_once_it_has_helped_alone(memory: Memory) -> 
     )
     read = [b"Add them." in page for page in taught[3]]
     assert read == [True] * 3 + [False] * 3 and not any(b"Never guess." in page for page in taught[3])
-    assert memory.standings().ids("quarantined") == {"0/p/0/lesson"} and not memory.standings().ids("trial")
+    assert memory.effects().ids("quarantined") == {"0/p/0/lesson"} and not memory.effects().ids("trial")
     assert m.values["quarantined"] == 1 and "on_trial" not in m.values
-    assert memory.standings().tried("0/p/0/strategy").mean == pytest.approx(4.0)
-    assert trainer.examples and memory.standings().tried("0/p/0/lesson").n == pytest.approx(8, abs=0.3)
+    assert memory.effects().tried("0/p/0/strategy").mean == pytest.approx(4.0)
+    assert trainer.examples and memory.effects().tried("0/p/0/lesson").n == pytest.approx(8, abs=0.3)
 
 
 def test_a_memory_on_trial_is_read_as_often_as_asked_and_no_more_once_it_harmed(memory: Memory) -> None:
@@ -378,7 +380,7 @@ def test_a_memory_on_trial_is_read_as_often_as_asked_and_no_more_once_it_harmed(
     # From the first step on; not any more once four correct rollouts spoke against it.
     assert read[:3] == [[True] * 3 + [False] * 3] * 3 and read[3] == [False] * 6
     assert shares == [0.5, 0.5, 0.5, 0.0]
-    assert memory.standings().ids("quarantined") == {entry.id}
+    assert memory.effects().ids("quarantined") == {entry.id}
 
 
 def test_distillation_ends_when_the_teacher_gains_nothing(memory: Memory) -> None:

@@ -104,7 +104,7 @@ class Near:
         return round(self.similarity, 5)
 
 
-class Table:
+class IndexedCollection:
     """One collection with cosine space. Not safe for several threads."""
 
     def __init__(self, collection: Collection, known: Mapping[str, Row] | None = None) -> None:
@@ -258,10 +258,10 @@ def open_collection(client: Client, name: str) -> Collection:
     return client.get_or_create_collection(name, embedding_function=None, configuration=cast(Any, _SPACE))
 
 
-def open_table(client: Client, name: str, known: Mapping[str, Mapping[str, Row]]) -> Table:
+def open_indexed(client: Client, name: str, known: Mapping[str, Mapping[str, Row]]) -> IndexedCollection:
     """The collection of that name with its index; `known`: of some collections, by id, all rows."""
     collection = open_collection(client, name)
-    return Table(collection, known.get(str(collection.id)))
+    return IndexedCollection(collection, known.get(str(collection.id)))
 
 
 def open_client(path: Path | None) -> Client:

@@ -18,7 +18,7 @@ from pmd_agent.memory.backend.collection import Row
 from pmd_agent.runs.files import write_atomically
 
 if TYPE_CHECKING:
-    from pmd_agent.memory.backend.collection import Table
+    from pmd_agent.memory.backend.collection import IndexedCollection
 
 FORMAT = 1
 """Raised with any change of what the file holds; a file of another format is passed over."""
@@ -30,7 +30,7 @@ class IndexFile:
     def __init__(self, folder: Path) -> None:
         """Reads the file if it is of what the database holds now, and removes it if it is not."""
         self._path, self._database = folder / "index.json", folder / "chroma" / "chroma.sqlite3"
-        self.tables: Sequence[Table] = ()
+        self.tables: Sequence[IndexedCollection] = ()
         """Whose index `write` keeps."""
         self.rows: dict[str, dict[str, Row]] = {}
         """Collection's id -> key -> row; empty where a scan has to find them."""

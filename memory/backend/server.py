@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.backend.collection import open_collection
 from pmd_agent.memory.backend.folder import SCHEMA, check_claim
-from pmd_agent.memory.backend.tiers import Tables
+from pmd_agent.memory.backend.tiers import TierStore
 
 if TYPE_CHECKING:
     from chromadb.api.client import Client
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pmd_agent.memory.embedders import Embedder
 
 
-def open_on_server(address: str, name: str, embedder: Embedder) -> tuple[Tables, ExitStack]:
+def open_on_server(address: str, name: str, embedder: Embedder) -> tuple[TierStore, ExitStack]:
     """The tables of that name, made where they are not there, and what to close. Raises MemoryStoreError.
 
     `name` leads the names of the collections: letters, digits, `_`, `.` and `-`, a letter or digit first.
@@ -35,7 +35,7 @@ def open_on_server(address: str, name: str, embedder: Embedder) -> tuple[Tables,
         opened.callback(_close, client)
         try:
             _claim(client, f"{name}-identity", f"{name} on {address}", embedder)
-            return Tables(client, embedder, prefix=f"{name}-", shared=True), opened.pop_all()
+            return TierStore(client, embedder, prefix=f"{name}-", shared=True), opened.pop_all()
         except MemoryStoreError:
             raise
         except Exception as error:

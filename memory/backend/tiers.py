@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.backend.codec import Entry, key_of, metadata_of, tier_of, version_key
-from pmd_agent.memory.backend.collection import Near, Record, Row, Table, open_client, open_collection, open_table
+from pmd_agent.memory.backend.collection import (
+    IndexedCollection,
+    Near,
+    Record,
+    Row,
+    open_client,
+    open_collection,
+    open_indexed,
+)
 from pmd_agent.memory.backend.folder import FolderLock, claim_for_embedder
 from pmd_agent.memory.backend.index_file import IndexFile
 from pmd_agent.memory.backend.ledger import Ledger
@@ -36,7 +44,7 @@ _EMBEDDED_CHARS = 2_000
 _REMEMBERED_VECTORS = 4_096
 
 
-class Tables:
+class TierStore:
     """Three live tables and one archive. Knows steps and moves, not what a strategy or a generation is."""
 
     def __init__(
@@ -45,12 +53,12 @@ class Tables:
         """`prefix` leads the names of the collections. `shared`: other processes may write to them, too."""
         known = index.rows if index else {}
         self._writers = Writers(open_collection(client, f"{prefix}writers")) if shared else None
-        self.live: dict[Tier, Table] = {tier: open_table(client, prefix + tier, known) for tier in TIERS}
-        self.archive = open_table(client, f"{prefix}archive", known)
+        self.live: dict[Tier, IndexedCollection] = {tier: open_indexed(client, prefix + tier, known) for tier in TIERS}
+        self.archive = open_indexed(client, f"{prefix}archive", known)
         if index:
             index.tables = (*self.live.values(), self.archive)
         self.ledger = Ledger(open_collection(client, f"{prefix}ledger"))
-        self._parts: tuple[Table | Ledger, ...] = (*self.live.values(), self.archive, self.ledger)
+        self._parts: tuple[IndexedCollection | Ledger, ...] = (*self.live.values(), self.archive, self.ledger)
         if self._writers is not None:
             for part in self._parts:
                 part.on_change = self._writers.announce
@@ -81,7 +89,7 @@ class Tables:
                 part.reload()
 
     def settle(self) -> None:
-        """Before closing an embedded store: make the next opening quick (`Table.settle`)."""
+        """Before closing an embedded store: make the next opening quick (`IndexedCollection.settle`)."""
         for table in (*self.live.values(), self.archive):
             table.settle()
 
@@ -127,7 +135,7 @@ class Tables:
             records.append(Record(key, metadata, document, vector))
         return records
 
-    def turn_over(
+    def replace_live(
         self, tier: Tier, new: Sequence[Record], old: Collection[str], live: Collection[str], *, step: int
     ) -> None:
         """Write `new`. Of these and of the live keys `old`, those in `live` stay, and `step` retires the others.
@@ -163,7 +171,7 @@ class Tables:
         self.ledger.rollback(next_step)
 
 
-def open_folder(path: Path, embedder: Embedder) -> tuple[Tables, ExitStack]:
+def open_folder(path: Path, embedder: Embedder) -> tuple[TierStore, ExitStack]:
     """The tables in a folder, made where it is not there, and what to close. Raises MemoryStoreError."""
     path = path.resolve()
     with ExitStack() as opened:
@@ -175,7 +183,7 @@ def open_folder(path: Path, embedder: Embedder) -> tuple[Tables, ExitStack]:
             opened.callback(index.write)
             client = open_client(path / "chroma")
             opened.callback(client.close)
-            tables = Tables(client, embedder, "", index)
+            tables = TierStore(client, embedder, "", index)
             opened.callback(tables.settle)
             return tables, opened.pop_all()
         except MemoryStoreError:
@@ -187,14 +195,14 @@ def open_folder(path: Path, embedder: Embedder) -> tuple[Tables, ExitStack]:
             ) from error
 
 
-def open_in_ram(embedder: Embedder) -> tuple[Tables, ExitStack]:
-    """Tables of their own in RAM, and what to close."""
+def open_in_ram(embedder: Embedder) -> tuple[TierStore, ExitStack]:
+    """TierStore of their own in RAM, and what to close."""
     client = open_client(None)
     opened = ExitStack()
     opened.callback(client.close)
     # All ephemeral clients of a process share one database.
     prefix = f"{uuid.uuid4().hex}-"
-    tables = Tables(client, embedder, prefix)
+    tables = TierStore(client, embedder, prefix)
     for name in (*TIERS, "archive", "ledger"):
         opened.callback(client.delete_collection, prefix + name)
     return tables, opened

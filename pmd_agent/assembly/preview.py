@@ -26,9 +26,9 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Of one part's prompts, chat template included."""
+    """Of one split's prompts, chat template included."""
 
-    part: str
+    split: str
     shortest: int
     median: int
     most: int
@@ -75,12 +75,12 @@ def preview(recipe: Recipe) -> Preview:
     _try_verifier(recipe, _chosen(sets.train))
     reader = reader_of(recipe)
     limit = recipe.rollout.max_prompt_tokens if reader.unit == "tokens" else None
-    parts = {"training": sets.train, "validation": sets.validation, "test": sets.test}
+    splits = {"training": sets.train, "validation": sets.validation, "test": sets.test}
     return Preview(
         counts=_counts(sets),
         unit=reader.unit,
         counted_by=reader.whose,
-        lengths=tuple(_lengths(name, part, reader, limit) for name, part in parts.items() if part),
+        lengths=tuple(_lengths(name, split, reader, limit) for name, split in splits.items() if split),
         overlaps=overlaps(sets),
         prompts=tuple((problem, reader.render(problem)) for problem in _chosen(sets.train)),
         skipped=sets.skipped,
@@ -135,19 +135,19 @@ def _plain(problem: Problem) -> str:
 
 
 def _counts(sets: ProblemSets) -> tuple[tuple[str, int, int, int], ...]:
-    by_part = [Counter(problem.kind for problem in part) for part in (sets.train, sets.validation, sets.test)]
-    kinds = list(dict.fromkeys(kind for counter in by_part for kind in counter))
-    train, validation, test = by_part
+    by_split = [Counter(problem.kind for problem in split) for split in (sets.train, sets.validation, sets.test)]
+    kinds = list(dict.fromkeys(kind for counter in by_split for kind in counter))
+    train, validation, test = by_split
     rows = [(kind, train[kind], validation[kind], test[kind]) for kind in kinds if kind]
     return *rows, ("all", len(sets.train), len(sets.validation), len(sets.test))
 
 
-def _lengths(part: str, problems: Sequence[Problem], reader: Reader, limit: int | None) -> Lengths:
+def _lengths(split: str, problems: Sequence[Problem], reader: Reader, limit: int | None) -> Lengths:
     lengths = [reader.length(reader.render(problem)) for problem in problems]
     ordered = sorted(lengths)
     too_long = [p.id for p, length in zip(problems, lengths, strict=True) if limit is not None and length > limit]
     most = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]
-    return Lengths(part, ordered[0], round(statistics.median(ordered)), most, ordered[-1], tuple(too_long))
+    return Lengths(split, ordered[0], round(statistics.median(ordered)), most, ordered[-1], tuple(too_long))
 
 
 def _chosen(problems: Sequence[Problem]) -> list[Problem]:

@@ -54,7 +54,7 @@ def _show(console: Console, recipe: Recipe, found: Preview, listed: int | None) 
     console.info(f"{found.unit} of a prompt ({found.counted_by}; {limit})")
     console.table(
         ["", "shortest", "median", "95 %", "longest", "too long"],
-        [[n.part, n.shortest, n.median, n.most, n.longest, len(n.too_long)] for n in found.lengths],
+        [[n.split, n.shortest, n.median, n.most, n.longest, len(n.too_long)] for n in found.lengths],
     )
     console.info("")
     _list(console, "too long, left out of a run", [i for n in found.lengths for i in n.too_long], listed)

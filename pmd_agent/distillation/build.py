@@ -9,7 +9,7 @@ from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
 from pmd_agent.models.loading import attach_lora, choose_device, choose_dtype, load_base
 from pmd_agent.recipe import LocalPolicySection, Recipe, VllmPolicySection
-from pmd_agent.recipe.distill import Distill, Teacher
+from pmd_agent.recipe.distill import DistillSection, TeacherSection
 
 
 def build_trainer(
@@ -51,9 +51,11 @@ def build_trainer(
     return trainer
 
 
-def _learning(recipe: Recipe) -> Distill:
+def _learning(recipe: Recipe) -> DistillSection:
     """How the trainer learns. GRPO keeps no teacher, and has a learning rate of its own where the recipe gives it one."""
     settings = recipe.distill
     if recipe.method != "grpo":
         return settings
-    return settings.model_copy(update={"lr": settings.grpo.lr or settings.lr, "teacher": Teacher(type="initial")})
+    return settings.model_copy(
+        update={"lr": settings.grpo.lr or settings.lr, "teacher": TeacherSection(type="initial")}
+    )

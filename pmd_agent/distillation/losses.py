@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pmd_agent.distillation.divergences import divergence, entropy, sampled_kl
 from pmd_agent.distillation.policy_gradient import clipped_surrogate, importance_ratio, k3, token_logprobs
-from pmd_agent.recipe.distill import Distill, Grpo
+from pmd_agent.recipe.distill import DistillSection, GrpoSection
 
 
 class Tokens(NamedTuple):
@@ -43,7 +43,7 @@ class Judged(NamedTuple):
     clipped_N: Tensor
 
 
-def distilled(student_NV: Tensor, teacher_NV: Tensor, tokens: Tokens, settings: Distill) -> Judged:
+def distilled(student_NV: Tensor, teacher_NV: Tensor, tokens: Tokens, settings: DistillSection) -> Judged:
     """min(ratio, clip) D(student, stopgrad teacher), D as the recipe names it (SDPO, arXiv 2601.20802)."""
     student_N = token_logprobs(student_NV, tokens.target_N)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def distilled(student_NV: Tensor, teacher_NV: Tensor, tokens: Tokens, settings: 
     return Judged(loss_N, teacher_N - student_N.detach(), entropy(student_NV), ratio_N, clipped_N)
 
 
-def reinforced(student_NV: Tensor, initial_NV: Tensor | None, tokens: Tokens, settings: Grpo) -> Judged:
+def reinforced(student_NV: Tensor, initial_NV: Tensor | None, tokens: Tokens, settings: GrpoSection) -> Judged:
     """GRPO: the clipped surrogate plus kl times k3 to the initial policy, where kl is not 0 (`initial_NV` is None if it is)."""
     student_N = token_logprobs(student_NV, tokens.target_N)
     loss_N, clipped_N = clipped_surrogate(

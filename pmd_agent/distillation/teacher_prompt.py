@@ -57,10 +57,12 @@ def teacher_messages(
     *,
     max_tokens: int,
     count_tokens: Callable[[str], int],
-    markers: Collection[str] = (),
+    special_tokens: Collection[str] = (),
 ) -> Messages:
     """The same conversation with the memory before the problem: `read` without the account of it."""
-    return read(context, rollout_id, max_tokens=max_tokens, count_tokens=count_tokens, markers=markers).messages
+    return read(
+        context, rollout_id, max_tokens=max_tokens, count_tokens=count_tokens, special_tokens=special_tokens
+    ).messages
 
 
 def read(
@@ -69,14 +71,14 @@ def read(
     *,
     max_tokens: int,
     count_tokens: Callable[[str], int],
-    markers: Collection[str] = (),
+    special_tokens: Collection[str] = (),
 ) -> Reading:
     """The teacher's conversation within `max_tokens` for the user message.
 
     While that is exceeded, what is least useful goes first: feedback, then the last line of the longest list, the
     demonstration at the end. One that would not fit even alone is cut first, to half of the room beside the problem, so
     that it does not take all the rest with it. `rollout_id` is the rollout being taught (None in evaluation): its own text is
-    never its demonstration. `markers`: the special tokens of the reader's tokenizer.
+    never its demonstration. `special_tokens`: the special tokens of the reader's tokenizer.
     """
     problem = context.problem
     bound = CHARS_PER_TOKEN * max(64, max_tokens)
@@ -90,7 +92,7 @@ def read(
     dropped: list[str] = []
 
     def alone(demonstration: str) -> int:
-        return count_tokens(render(problem.prompt, [], [], [], demonstration, markers=markers))
+        return count_tokens(render(problem.prompt, [], [], [], demonstration, special_tokens=special_tokens))
 
     if shown and (whole := alone(demonstration)) > max_tokens:
         bare = count_tokens(problem.prompt)
@@ -105,7 +107,7 @@ def read(
             [line for _, line in lessons],
             demonstration if shown else "",
             feedback,
-            markers=markers,
+            special_tokens=special_tokens,
         )
         if text == problem.prompt or count_tokens(text) <= max_tokens:
             break
@@ -129,15 +131,15 @@ def render(
     demonstration: str = "",
     feedback: str = "",
     *,
-    markers: Collection[str] = (),
+    special_tokens: Collection[str] = (),
 ) -> str:
     """The user message. With nothing remembered it is the problem alone, as the student reads it."""
     sections = [
-        _bullets(BEHAVIORS, behaviors, markers),
-        _bullets(STRATEGIES, strategies, markers),
-        _bullets(LESSONS, lessons, markers),
-        _block(DEMONSTRATION, demonstration, markers),
-        _block(FEEDBACK, feedback, markers),
+        _bullets(BEHAVIORS, behaviors, special_tokens),
+        _bullets(STRATEGIES, strategies, special_tokens),
+        _bullets(LESSONS, lessons, special_tokens),
+        _block(DEMONSTRATION, demonstration, special_tokens),
+        _block(FEEDBACK, feedback, special_tokens),
     ]
     sections = [section for section in sections if section]
     if not sections:
@@ -145,14 +147,14 @@ def render(
     return "\n\n".join([INTRODUCTION, *sections, f"{PROBLEM}\n{problem}"])
 
 
-def _bullets(title: str, lines: list[str], markers: Collection[str]) -> str:
+def _bullets(title: str, lines: list[str], special_tokens: Collection[str]) -> str:
     # White space first: joined lines must not become a marker.
-    unique = dict.fromkeys(neutralise(" ".join(line.split()), markers).strip() for line in lines)
+    unique = dict.fromkeys(neutralise(" ".join(line.split()), special_tokens).strip() for line in lines)
     unique.pop("", None)
     return "\n".join([title, *(f"- {line}" for line in unique)]) if unique else ""
 
 
-def _block(title: str, text: str, markers: Collection[str]) -> str:
+def _block(title: str, text: str, special_tokens: Collection[str]) -> str:
     """Several lines, none of which can pass for a heading of this page."""
-    text = "\n".join(neutralise(text, markers).splitlines()).strip("\n")
+    text = "\n".join(neutralise(text, special_tokens).splitlines()).strip("\n")
     return f"{title}\n" + _HEADING.sub("> ", text) if text.strip() else ""

@@ -30,7 +30,7 @@ from pmd_agent.distillation.step_metrics import Tally
 from pmd_agent.distillation.trainer_state import State, gathered, restore
 from pmd_agent.errors import PolicyError
 from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
-from pmd_agent.recipe.distill import Distill
+from pmd_agent.recipe.distill import DistillSection
 
 
 class Trainer:
@@ -39,7 +39,7 @@ class Trainer:
     def __init__(
         self,
         model: Any,
-        settings: Distill,
+        settings: DistillSection,
         *,
         pad_id: int,
         seed: int,

@@ -26,7 +26,7 @@ class Policy(Protocol):
     """True where a trainer in this process changes the weights in place; then `load` only notes the version."""
 
     @property
-    def markers(self) -> frozenset[str]:
+    def special_tokens(self) -> frozenset[str]:
         """Texts that its tokenizer reads as special tokens: no remembered text may bring one into a prompt."""
         ...
 
@@ -59,7 +59,7 @@ class Policy(Protocol):
         ...
 
 
-def markers_of(tokenizer: Any) -> frozenset[str]:
+def special_tokens_of(tokenizer: Any) -> frozenset[str]:
     """The special tokens of a Hugging Face tokenizer, and what else it has added that its chat template writes."""
     template = str(tokenizer.chat_template or "")
     added = tokenizer.added_tokens_decoder.values()

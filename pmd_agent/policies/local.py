@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
-from pmd_agent.policies.base import Messages, markers_of
+from pmd_agent.policies.base import Messages, special_tokens_of
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.policies.generation import Request, generate_all
 from pmd_agent.types import Completion, Sampling
@@ -39,7 +39,7 @@ class LocalPolicy:
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.version = 0
         self.shares_weights = reload is None
-        self.markers = markers_of(tokenizer)
+        self.special_tokens = special_tokens_of(tokenizer)
         self._thinking, self._batch_tokens, self._reload = thinking, batch_tokens, reload
         configured = model.generation_config.eos_token_id
         found = configured if isinstance(configured, list) else [configured]

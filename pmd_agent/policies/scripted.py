@@ -25,7 +25,7 @@ class ScriptedPolicy:
         self.answers = list(answers)
         self.insights = insights or json.dumps({"strategies": [], "lessons": [], "behaviors": []})
         self.version, self.shares_weights = 0, True
-        self.markers: frozenset[str] = frozenset()
+        self.special_tokens: frozenset[str] = frozenset()
         self.prompts: list[Messages] = []
         """Every prompt that was sampled from, in order."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.plugins import import_named
+from pmd_agent.plugins import import_plugin
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.types import Problem
 
@@ -75,7 +75,7 @@ def _check(name: str, parts: list[Any]) -> None:
 
 
 def _resolve(name: str) -> Callable[[], Any]:
-    function = import_named(name, "function", ProblemError)
+    function = import_plugin(name, "function", ProblemError)
     if not callable(function):
         raise ProblemError(f"{name} is a {type(function).__name__}, not a function.")
     return function  # type: ignore[no-any-return]

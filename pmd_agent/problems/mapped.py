@@ -17,7 +17,7 @@ from pmd_agent.problems.choices import letter_answer, letters_in, letters_of, op
 from pmd_agent.problems.gather import BadRow, check_text, optional_text_of, text_of
 from pmd_agent.problems.sources import Row, describe_type, nearest
 from pmd_agent.problems.split import Split
-from pmd_agent.problems.train_test import Build, Part, Rule, open_parts, split_parts
+from pmd_agent.problems.train_test import Build, RowSet, Rule, open_row_sets, train_and_test
 from pmd_agent.problems.where import MISSING, Where, field_names, has_field, lookup
 from pmd_agent.types import Problem
 
@@ -59,18 +59,18 @@ def load(
     max_bad_fraction: float = 0.0,
     **names: str | None,
 ) -> Split:
-    """The problems of a file or folder, or of a dataset on the hub (see `open_parts`), with the fields that `names` gives.
+    """The problems of a file or folder, or of a dataset on the hub (see `open_row_sets`), with the fields that `names` gives.
 
     ProblemError for a source that cannot be read, an unknown field name, or more than `max_bad_fraction` of the rows not
     fitting.
     """
     fields = _fields(names)
-    source, parts = open_parts(
+    source, row_sets = open_row_sets(
         path, test_path=test_path, hub=hub, subset=subset, split=split, test_split=test_split
     )  # fmt: skip
-    _check_names(fields, [row for part in parts for row in part.rows], source)
+    _check_names(fields, [row for row_set in row_sets for row in row_set.rows], source)
     rule = Rule(where or {}, split_field, test_fraction, seed, max_bad_fraction)
-    return split_parts(source, parts, partial(_build, fields), rule)
+    return train_and_test(source, row_sets, partial(_build, fields), rule)
 
 
 def load_from_hub(hub: str, **keys: Any) -> Split:
@@ -78,8 +78,8 @@ def load_from_hub(hub: str, **keys: Any) -> Split:
     return load(None, hub=hub, **keys)
 
 
-def _build(fields: Fields, part: Part) -> Build:
-    prefix = "" if fields.id is not None and has_field(part.rows, fields.id) else part.name
+def _build(fields: Fields, row_set: RowSet) -> Build:
+    prefix = "" if fields.id is not None and has_field(row_set.rows, fields.id) else row_set.name
     return partial(_problem, fields=fields, prefix=prefix)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pmd_agent.problems.gather import BadRow, optional_text_of, text_of
 from pmd_agent.problems.instructions import MATH
 from pmd_agent.problems.split import Split
-from pmd_agent.problems.train_test import Build, Part, Rule, open_parts, split_parts
+from pmd_agent.problems.train_test import Build, RowSet, Rule, open_row_sets, train_and_test
 from pmd_agent.problems.where import Where
 from pmd_agent.text import last_boxed
 from pmd_agent.types import Problem
@@ -36,25 +36,25 @@ def load(
     seed: int = 0,
     max_bad_fraction: float = 0.0,
 ) -> Split:
-    """The problems of a file or folder, or of a dataset on the hub (see `open_parts`). Raises ProblemError."""
-    source, parts = open_parts(
+    """The problems of a file or folder, or of a dataset on the hub (see `open_row_sets`). Raises ProblemError."""
+    source, row_sets = open_row_sets(
         path, test_path=test_path, hub=hub, subset=subset, split=split, test_split=test_split
     )  # fmt: skip
     rule = Rule(where or {}, None, test_fraction, seed, max_bad_fraction)
-    return split_parts(source, parts, partial(_build, kind), rule)
+    return train_and_test(source, row_sets, partial(_build, kind), rule)
 
 
-def _build(kind: str, part: Part) -> Build:
-    return partial(_problem, part=part.name.rpartition("/")[2], kind=kind)
+def _build(kind: str, row_set: RowSet) -> Build:
+    return partial(_problem, split=row_set.name.rpartition("/")[2], kind=kind)
 
 
-def _problem(row: Mapping[str, Any], number: int, *, part: str, kind: str) -> Problem:
+def _problem(row: Mapping[str, Any], number: int, *, split: str, kind: str) -> Problem:
     if "question" in row:
-        return Problem(f"gsm8k/{part}/{number}", text_of(row, "question"), _behind_marks(row), MATH)
+        return Problem(f"gsm8k/{split}/{number}", text_of(row, "question"), _behind_marks(row), MATH)
     if "problem" not in row:
         present = ", ".join(map(str, row)) or "nothing"
         raise BadRow(f"neither 'question' (as in GSM8K) nor 'problem' (as in MATH); it has: {present}")
-    name = optional_text_of(row, "unique_id") or f"{part}/{number}"
+    name = optional_text_of(row, "unique_id") or f"{split}/{number}"
     label = "level" if kind == "level" else "subject" if "subject" in row else "type"
     value = row.get(label)
     return Problem(

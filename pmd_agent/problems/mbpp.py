@@ -17,7 +17,7 @@ from pmd_agent.problems.gather import BadRow, check_text, optional_text_of, text
 from pmd_agent.problems.instructions import FUNCTION
 from pmd_agent.problems.sources import describe_type
 from pmd_agent.problems.split import Split
-from pmd_agent.problems.train_test import Build, Part, Rule, open_parts, split_parts
+from pmd_agent.problems.train_test import Build, RowSet, Rule, open_row_sets, train_and_test
 from pmd_agent.problems.where import Where
 from pmd_agent.types import Problem
 
@@ -38,15 +38,15 @@ def load(
     seed: int = 0,
     max_bad_fraction: float = 0.02,
 ) -> Split:
-    """The problems of a file or folder, or of a dataset on the hub (see `open_parts`). Raises ProblemError."""
-    source, parts = open_parts(
+    """The problems of a file or folder, or of a dataset on the hub (see `open_row_sets`). Raises ProblemError."""
+    source, row_sets = open_row_sets(
         path, test_path=test_path, hub=hub, subset=subset, split=split, test_split=test_split
     )  # fmt: skip
     rule = Rule(where or {}, None, test_fraction, seed, max_bad_fraction)
-    return split_parts(source, parts, partial(_build, shown), rule)
+    return train_and_test(source, row_sets, partial(_build, shown), rule)
 
 
-def _build(shown: int, part: Part) -> Build:
+def _build(shown: int, row_set: RowSet) -> Build:
     return partial(_problem, shown=shown)
 
 

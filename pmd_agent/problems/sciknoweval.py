@@ -17,7 +17,7 @@ from pmd_agent.problems.choices import labelled_options, letter_answer, letters_
 from pmd_agent.problems.gather import BadRow, Gatherer, optional_text_of, text_of
 from pmd_agent.problems.sources import SUFFIXES, Row, describe_type, load_hub, nearest, placed, read
 from pmd_agent.problems.split import Split, hold_out
-from pmd_agent.problems.train_test import part_file
+from pmd_agent.problems.train_test import split_file
 from pmd_agent.types import Problem
 
 HUB = "hicai-zju/SciKnowEval"
@@ -84,7 +84,7 @@ def _from_folders(root: Path, folders: Mapping[str, Path], wanted: Sequence[str]
     test: list[Problem] = []
     for domain in _chosen(wanted, list(folders), str(root)):
         for part, problems in (("train", train), ("test", test)):
-            file = part_file(folders[domain], part)
+            file = split_file(folders[domain], part)
             if file is None:
                 raise ProblemError(f"{folders[domain]} has no {part}.jsonl.", "It must hold train and test.")
             problems += gatherer.gather(read(file), partial(_prepared, domain=domain))
@@ -191,8 +191,8 @@ def _hub_rows(name: str, subset: str | None) -> list[Row]:
 
 def _domain_folders(path: Path) -> dict[str, Path]:
     """domain -> folder with a train or test file; empty where the folder is not laid out as SDPO does."""
-    folders = [path] if part_file(path, "train") else sorted(folder for folder in path.iterdir() if folder.is_dir())
-    return {folder.resolve().name.lower(): folder for folder in folders if part_file(folder, "train")}
+    folders = [path] if split_file(path, "train") else sorted(folder for folder in path.iterdir() if folder.is_dir())
+    return {folder.resolve().name.lower(): folder for folder in folders if split_file(folder, "train")}
 
 
 def _chosen(wanted: Sequence[str], known: list[str], source: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""Rows with a training and a test part: two files, a folder, a dataset of the hub, or one part that is split by rule.
+"""Rows with a training and a test split: two files, a folder, a dataset of the hub, or one set of rows that is divided by rule.
 
-open_parts      where the rows come from
-split_parts     rows -> filtered -> problems -> training and test, by part, by a field of the rows, or by chance
+open_row_sets      where the rows come from
+train_and_test     rows -> filtered -> problems -> training and test, by what they are, by a field of the rows, or by chance
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pmd_agent.types import Problem
 
 Build = Callable[[Mapping[str, Any], int], Problem]
 """A row and its number -> a problem. Raises BadRow."""
-PARTS = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}
-"""What a field that names a row's part may say."""
+SPLITS = {"train": "train", "test": "test", **dict.fromkeys(("validation", "valid", "val", "dev"), "validation")}
+"""What a field that names a row's split may say."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RowSet:
     """Rows of one file or of one split of the hub."""
 
     name: str
@@ -39,14 +39,14 @@ class Rule:
 
     where: Where = field(default_factory=dict)
     split_field: str | None = None
-    """The field that says which part a row is in."""
+    """The field that says which split a row is in."""
     test_fraction: float = 0.1
-    """Held out where there is no test part."""
+    """Held out where there is no test split."""
     seed: int = 42
     max_bad_fraction: float = 0.0
 
 
-def open_parts(
+def open_row_sets(
     path: Path | None,
     *,
     test_path: Path | None = None,
@@ -54,43 +54,43 @@ def open_parts(
     subset: str | None = None,
     split: str = "train",
     test_split: str | None = None,
-) -> tuple[str, list[Part]]:
-    """(what to call the source, its parts: the training part, and the test part where there is one). Raises ProblemError.
+) -> tuple[str, list[RowSet]]:
+    """(what to call the source, its row sets: the training split, and the test split where there is one). Raises ProblemError.
 
     `path` is a file; or a folder, with files called train and test or of the hub's shape; or None for `hub`.
     """
     if path is None:
-        return hub, _hub_parts(hub, hub, subset, split, test_split)
+        return hub, _hub_row_sets(hub, hub, subset, split, test_split)
     path = Path(path).expanduser()
     if path.is_dir():
-        train, test = part_file(path, "train"), part_file(path, "test")
+        train, test = split_file(path, "train"), split_file(path, "test")
         if train is None:
-            return str(path), _hub_parts(str(path), path.resolve().name, subset, split, test_split)
+            return str(path), _hub_row_sets(str(path), path.resolve().name, subset, split, test_split)
         files = [train, test_path or test]
     else:
         files = [path, test_path]
-    parts: list[Part] = []
+    row_sets: list[RowSet] = []
     for file in filter(None, files):
         name = Path(file).stem
         # train/data.jsonl and test/data.jsonl must not name their problems alike.
-        parts.append(Part(name if name not in [p.name for p in parts] else f"{name}-test", read(file)))
-    return str(path), parts
+        row_sets.append(RowSet(name if name not in [p.name for p in row_sets] else f"{name}-test", read(file)))
+    return str(path), row_sets
 
 
-def split_parts(source: str, parts: Sequence[Part], build: Callable[[Part], Build], rule: Rule) -> Split:
+def train_and_test(source: str, row_sets: Sequence[RowSet], build: Callable[[RowSet], Build], rule: Rule) -> Split:
     """ProblemError for a field that no row has, for no row left, and for too many that do not fit."""
-    rows = [row for part in parts for row in part.rows]
+    rows = [row for row_set in row_sets for row in row_set.rows]
     wanted = wanted_rows(rule.where, rows, source)
     if rule.split_field:
-        _check_split_field(rule.split_field, parts, rows, source)
+        _check_split_field(rule.split_field, row_sets, rows, source)
     gatherer = Gatherer(source, rule.max_bad_fraction)
     own: dict[str, str] = {}
     gathered = [
         gatherer.gather(
-            [row for row in part.rows if _let_through(wanted, row)],
-            _checked(build(part), wanted, rule.split_field, own),
+            [row for row in row_set.rows if _let_through(wanted, row)],
+            _checked(build(row_set), wanted, rule.split_field, own),
         )
-        for part in parts
+        for row_set in row_sets
     ]
     if not gatherer.total:
         asked = ", ".join(f"{name}={value}" for name, value in rule.where.items())
@@ -100,23 +100,23 @@ def split_parts(source: str, parts: Sequence[Part], build: Callable[[Part], Buil
         return _by_field(source, gathered[0], own, skipped)
     if len(gathered) == 1:
         return Split(*hold_out(gathered[0], rule.test_fraction, rule.seed), skipped)
-    for part, problems in zip(parts, gathered, strict=True):
+    for row_set, problems in zip(row_sets, gathered, strict=True):
         if not problems:
-            raise ProblemError(f"{part.name} of {source} has no problem that is wanted.", "Widen problems.where.")
+            raise ProblemError(f"{row_set.name} of {source} has no problem that is wanted.", "Widen problems.where.")
     return Split(gathered[0], gathered[1], skipped)
 
 
-def part_file(folder: Path, name: str) -> Path | None:
+def split_file(folder: Path, name: str) -> Path | None:
     """train.jsonl, train.csv, ... of a folder."""
     return next((folder / (name + suffix) for suffix in SUFFIXES if (folder / (name + suffix)).is_file()), None)
 
 
-def _hub_parts(name: str, prefix: str, subset: str | None, split: str, test_split: str | None) -> list[Part]:
+def _hub_row_sets(name: str, prefix: str, subset: str | None, split: str, test_split: str | None) -> list[RowSet]:
     if Path(name).is_dir():
         prefix = Path(name).resolve().name  # an id must not depend on where a local folder lies
     splits = [split] if test_split is None else [split, test_split]
     return [
-        Part(f"{prefix}/{one}", placed(f"{name} [{one}]", load_hub(name, subset=subset, split=one))) for one in splits
+        RowSet(f"{prefix}/{one}", placed(f"{name} [{one}]", load_hub(name, subset=subset, split=one))) for one in splits
     ]
 
 
@@ -131,27 +131,27 @@ def _let_through(wanted: Callable[[Mapping[str, Any]], bool], row: Row) -> bool:
 def _checked(
     build: Build, wanted: Callable[[Mapping[str, Any]], bool], split_field: str | None, own: dict[str, str]
 ) -> Build:
-    """`build`, with the reasons that `_let_through` passed over, and the part of each problem noted in `own`."""
+    """`build`, with the reasons that `_let_through` passed over, and the split of each problem noted in `own`."""
 
     def checked(row: Mapping[str, Any], number: int) -> Problem:
         wanted(row)
         problem = build(row, number)
         if split_field:
             value = lookup(row, split_field)
-            part = PARTS.get(str(value).strip().lower())
-            if part is None:
+            split = SPLITS.get(str(value).strip().lower())
+            if split is None:
                 given = "missing" if value is MISSING else repr(value)[:40]
-                raise BadRow(f"{split_field!r}, which says the part, is {given}: not train, validation or test")
-            own[problem.id] = part
+                raise BadRow(f"{split_field!r}, which says the split, is {given}: not train, validation or test")
+            own[problem.id] = split
         return problem
 
     return checked
 
 
-def _check_split_field(name: str, parts: Sequence[Part], rows: Sequence[Row], source: str) -> None:
-    if len(parts) > 1:
+def _check_split_field(name: str, row_sets: Sequence[RowSet], rows: Sequence[Row], source: str) -> None:
+    if len(row_sets) > 1:
         raise ProblemError(
-            f"{source} has a test part of its own, and problems.split_field is set.", "Leave out one of the two."
+            f"{source} has a test split of its own, and problems.split_field is set.", "Leave out one of the two."
         )
     if not has_field(rows, name):
         hint = nearest(name, field_names(rows))
@@ -159,8 +159,8 @@ def _check_split_field(name: str, parts: Sequence[Part], rows: Sequence[Row], so
 
 
 def _by_field(source: str, problems: Sequence[Problem], own: Mapping[str, str], skipped: tuple[str, ...]) -> Split:
-    by_part = {part: tuple(p for p in problems if own[p.id] == part) for part in set(PARTS.values())}
-    for part in ("train", "test"):
-        if not by_part[part]:
-            raise ProblemError(f"No problem of {source} is of the part {part!r}.", "See problems.split_field.")
-    return Split(by_part["train"], by_part["test"], skipped, by_part["validation"] or None)
+    by_split = {split: tuple(p for p in problems if own[p.id] == split) for split in set(SPLITS.values())}
+    for split in ("train", "test"):
+        if not by_split[split]:
+            raise ProblemError(f"No problem of {source} is of the split {split!r}.", "See problems.split_field.")
+    return Split(by_split["train"], by_split["test"], skipped, by_split["validation"] or None)

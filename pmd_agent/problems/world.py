@@ -135,21 +135,21 @@ class World:
         count: int,
         *,
         operators: int,
-        part: str,
+        split: str,
         exclude: Collection[str] = (),
         new_pairs: Collection[tuple[str, ...]] = (),
         new: bool = False,
     ) -> tuple[Problem, ...]:
-        """`count` distinct problems with so many operators each. `part` ("train", "test", ...) names the draw.
+        """`count` distinct problems with so many operators each. `split` ("train", "test", ...) names the draw.
 
-        `exclude` holds texts of other parts that must not come again; of `new_pairs`, `new` problems are made, and no others.
+        `exclude` holds texts of other splits that must not come again; of `new_pairs`, `new` problems are made, and no others.
         """
         kind = f"{operators}op-new" if new else f"{operators}op"
-        rng = random.Random(f"world/{self.seed}/{part}/{operators if not new else kind}")
+        rng = random.Random(f"world/{self.seed}/{split}/{operators if not new else kind}")
         found: dict[str, Problem] = {}
         names = list(self.domains)
         room = min(map(len, self.domains.values())) ** operators * 100 ** (operators + 1)  # in the smallest domain
-        if count / len(names) > room / 4:  # so that parts can be drawn beside each other
+        if count / len(names) > room / 4:  # so that splits can be drawn beside each other
             raise ProblemError(
                 f"This world has too few problems with {operators} operators for {count} distinct ones.",
                 "Lower problems.train, problems.validation or problems.test.",
@@ -161,7 +161,7 @@ class World:
             if text in found or text in exclude or (expression.operators in new_pairs) is not new:
                 continue
             found[text] = Problem(
-                id=f"world/{self.seed}/{part}/{kind}/{len(found):04d}",
+                id=f"world/{self.seed}/{split}/{kind}/{len(found):04d}",
                 prompt=text,
                 answer=expression.value(self.meaning),
                 system=SYSTEM,
@@ -189,19 +189,19 @@ class World:
             return before[: train // 2] + after[train // 2 :], validated, tested
         new_pairs = self.new_pairs(unseen_pairs) if unseen_pairs else frozenset()
         kinds = [(1, False), (2, False), *([(2, True)] if new_pairs else [])]
-        parts: list[tuple[Problem, ...]] = [self.problems(train, operators=2, part="train", new_pairs=new_pairs)]
-        for part, count in (("validation", validation), ("test", test)):
-            seen = {p.prompt for earlier in parts for p in earlier}
-            parts.append(
+        splits: list[tuple[Problem, ...]] = [self.problems(train, operators=2, split="train", new_pairs=new_pairs)]
+        for split, count in (("validation", validation), ("test", test)):
+            seen = {p.prompt for earlier in splits for p in earlier}
+            splits.append(
                 tuple(
                     problem
                     for n, new in kinds
                     for problem in self.problems(
-                        count, operators=n, part=part, exclude=seen, new_pairs=new_pairs, new=new
+                        count, operators=n, split=split, exclude=seen, new_pairs=new_pairs, new=new
                     )
                 )
             )
-        return parts[0], parts[1], parts[2]
+        return splits[0], splits[1], splits[2]
 
 
 def load(

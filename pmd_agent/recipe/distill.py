@@ -9,7 +9,7 @@ from pydantic import Field
 from pmd_agent.recipe.section import Section
 
 
-class Lora(Section):
+class LoraSection(Section):
     """The adapter (PEFT)."""
 
     rank: int = Field(32, ge=1)
@@ -18,7 +18,7 @@ class Lora(Section):
     targets: str | tuple[str, ...] = "all-linear"
 
 
-class Teacher(Section):
+class TeacherSection(Section):
     """Whose weights read the memory. All of them share one copy of the base."""
 
     type: Literal["initial", "current", "ema", "trust_region"] = "ema"
@@ -31,7 +31,7 @@ class Teacher(Section):
     """False: it reads the memory alone, without the problem (a control, as `controls_every` measures it)."""
 
 
-class Grpo(Section):
+class GrpoSection(Section):
     """The policy gradient, for method=grpo and for what `routing` sends there."""
 
     lr: float | None = Field(None, gt=0)
@@ -44,7 +44,7 @@ class Grpo(Section):
     """Weight of the KL to the initial policy (k3 estimator)."""
 
 
-class Distill(Section):
+class DistillSection(Section):
     """Student towards teacher on the student's own rollouts."""
 
     enabled: bool = True
@@ -86,6 +86,6 @@ class Distill(Section):
     """Activations are computed again in the backward pass instead of kept. Empty: on a GPU."""
     parallel: Literal["none", "ddp", "fsdp"] = "none"
     """With torchrun. ddp: every process has the whole model; fsdp: a part of it, for models that do not fit."""
-    teacher: Teacher = Teacher()
-    lora: Lora = Lora()
-    grpo: Grpo = Grpo()
+    teacher: TeacherSection = TeacherSection()
+    lora: LoraSection = LoraSection()
+    grpo: GrpoSection = GrpoSection()

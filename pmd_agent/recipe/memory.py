@@ -42,12 +42,12 @@ class EndpointEmbedderSection(Section):
     """The environment variable that holds the key, where it has one."""
 
 
-Embedder = Annotated[
+EmbedderSection = Annotated[
     HashingEmbedderSection | HuggingFaceEmbedderSection | EndpointEmbedderSection, Field(discriminator="type")
 ]
 
 
-class Budget(Section):
+class BudgetSection(Section):
     """Live entries of each tier; memory/eviction.py says who leaves first. Empty: no limit."""
 
     experience: int | None = Field(None, ge=1)
@@ -55,7 +55,7 @@ class Budget(Section):
     behavior: int | None = Field(None, ge=1)
 
 
-class Lift(Section):
+class LiftSection(Section):
     """What reading a memory does to the teacher, measured alone or by leaving it out, and what follows. docs/memory.md."""
 
     trial: int = Field(0, ge=0)
@@ -102,7 +102,7 @@ class MemorySection(Section):
     """Nothing is written from this step on (frozen memory)."""
     bank: Path | None = None
     """Start from another run's memory: a file that `pmd memory export` wrote. `lift.trial` has it prove itself first."""
-    embedder: Embedder = HashingEmbedderSection()
+    embedder: EmbedderSection = HashingEmbedderSection()
     """By whose vectors behaviors are retrieved and problems clustered. A run keeps the one that it began with."""
     server: str | None = None
     """http://host:port of a Chroma server (`chroma run`) to keep it on. Empty: in the run's folder."""
@@ -124,9 +124,9 @@ class MemorySection(Section):
     """Cosine from which two insights of a problem, or two behaviors, are merged as one. Empty: equal ones only."""
     lessons_kept: int = Field(8, ge=1)
     """Live lessons of a problem."""
-    budget: Budget = Budget()
+    budget: BudgetSection = BudgetSection()
     max_age_steps: int | None = Field(None, ge=1)
     """Steps since a memory was written, or last said again, after which it is archived. Empty: never."""
     max_age_versions: int | None = Field(None, ge=1)
     """The same in versions of the policy."""
-    lift: Lift = Lift()
+    lift: LiftSection = LiftSection()

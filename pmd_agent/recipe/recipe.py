@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from pmd_agent.errors import RecipeError
-from pmd_agent.recipe.distill import Distill
+from pmd_agent.recipe.distill import DistillSection
 from pmd_agent.recipe.keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe.memory import MemorySection
 from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems, WorldProblems
@@ -97,10 +97,10 @@ class ScriptedPolicySection(Section):
     answers: tuple[str, ...] = ("<answer> 0 </answer>",)
 
 
-Policy = Annotated[LocalPolicySection | VllmPolicySection | ScriptedPolicySection, Field(discriminator="type")]
+PolicySection = Annotated[LocalPolicySection | VllmPolicySection | ScriptedPolicySection, Field(discriminator="type")]
 
 
-class Rollout(Section):
+class RolloutSection(Section):
     """Attempts: sampled from the plain prompt."""
 
     problems: int = Field(32, ge=1)
@@ -125,7 +125,7 @@ ModulePath = str
 """package.module:Class"""
 
 
-class ProgramLM(Section):
+class ProgramLMSection(Section):
     """Another model than the policy to run the programs, through litellm. The summary names it: memory is not the policy's own."""
 
     model: str | None = None
@@ -136,10 +136,10 @@ class ProgramLM(Section):
     """The environment variable that holds the key. Empty: the provider's usual one."""
 
 
-class Pipeline(Section):
+class PipelineSection(Section):
     """The DSPy programs by which the policy writes its memory."""
 
-    lm: ProgramLM = ProgramLM()
+    lm: ProgramLMSection = ProgramLMSection()
     weights: Literal["current", "initial"] = "current"
     """Of the policy when it runs the programs. initial: those before the first step, which training cannot make forget them."""
     reflector: ModulePath | list[ModulePath] = "pmd_agent.pipelines:Reflector"
@@ -166,7 +166,7 @@ class Pipeline(Section):
 # --- evaluation and the whole -------------------------------------------------------------------------------------
 
 
-class Evaluate(Section):
+class EvaluateSection(Section):
     """On problems never trained on. Before the first step, every `every` steps, and at the end."""
 
     every: int = Field(5, ge=0)
@@ -198,12 +198,12 @@ class Recipe(Section):
     """Steps between checkpoints; a resumed run goes on from the last one."""
     keep_checkpoints: int = Field(2, ge=1)
     problems: Problems = SciKnowEvalProblems()
-    policy: Policy = LocalPolicySection()
-    rollout: Rollout = Rollout()
-    pipeline: Pipeline = Pipeline()
+    policy: PolicySection = LocalPolicySection()
+    rollout: RolloutSection = RolloutSection()
+    pipeline: PipelineSection = PipelineSection()
     memory: MemorySection = MemorySection()
-    distill: Distill = Distill()
-    evaluate: Evaluate = Evaluate()
+    distill: DistillSection = DistillSection()
+    evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="before")
     @classmethod

@@ -130,7 +130,7 @@ def _node(
         text=_short(entry.text, CHARACTERS),
         kind=kind,
         state=memory.state(entry),
-        why=_short(memory.standings().why(entry.id), 300),
+        why=_short(memory.effects().why(entry.id), 300),
         about=about,
         sources=sources,
         more=max(0, more),
@@ -138,7 +138,7 @@ def _node(
 
 
 def _problem(memory: Memory, name: str, insights: Sequence[Insight], prompts: Mapping[str, str]) -> Practised:
-    passed = memory.standings().passed.get(name)
+    passed = memory.effects().passed.get(name)
     solved = f", {percent(passed[1])} of its attempts right in step {passed[0]}" if passed else ""
     about = f"{_times(len(insights), 'insight')}{solved}"
     return Practised(
@@ -147,11 +147,11 @@ def _problem(memory: Memory, name: str, insights: Sequence[Insight], prompts: Ma
 
 
 def _use(memory: Memory, entry_id: str) -> str:
-    standings = memory.standings()
-    said = f", read for {_times(standings.uses(entry_id), 'rollout')}" if standings.uses(entry_id) else ""
-    if (lift := standings.of(entry_id)).n:
+    effects = memory.effects()
+    said = f", read for {_times(effects.uses(entry_id), 'rollout')}" if effects.uses(entry_id) else ""
+    if (lift := effects.of(entry_id)).n:
         said += f", lift {lift.lift:+.3f} ± {lift.error:.3f}"
-    if (tried := standings.tried(entry_id)).n:
+    if (tried := effects.tried(entry_id)).n:
         said += f", alone {1 + tried.mean:.2f} ± {tried.error:.2f} times as likely"
     return said
 

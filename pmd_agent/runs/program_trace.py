@@ -46,7 +46,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProgramTrace:
     """One run of a program."""
 
     about: str
@@ -61,10 +61,10 @@ class Asked:
     """Calls before these."""
 
 
-def bounded(about: str, program: str, calls: Sequence[Call], wrote: Iterable[str] = ()) -> Asked:
+def bounded(about: str, program: str, calls: Sequence[Call], wrote: Iterable[str] = ()) -> ProgramTrace:
     """A record of bounded size, whatever the program did."""
     kept = tuple(_bounded(call) for call in calls[-MOST_CALLS:])
-    return Asked(about, program, kept, tuple(wrote), max(0, len(calls) - MOST_CALLS))
+    return ProgramTrace(about, program, kept, tuple(wrote), max(0, len(calls) - MOST_CALLS))
 
 
 def _bounded(call: Call) -> Call:
@@ -72,9 +72,9 @@ def _bounded(call: Call) -> Call:
     return Call(call.model, messages, tuple(cut(a, MOST_CHARS) for a in call.answers), cut(call.error, MOST_CHARS))
 
 
-def pack(asked: Sequence[Asked]) -> list[dict[str, Any]]:
+def pack(traces: Sequence[ProgramTrace]) -> list[dict[str, Any]]:
     """A step's lines. A text that is sent more than once stands in a line of its own, and is named by its hash."""
-    times = Counter(m.text for each in asked for call in each.calls for m in call.messages)
+    times = Counter(m.text for each in traces for call in each.calls for m in call.messages)
     names = {text: _name(text) for text, count in times.items() if count > 1}
 
     def message(m: Message) -> dict[str, str]:
@@ -93,12 +93,12 @@ def pack(asked: Sequence[Asked]) -> list[dict[str, Any]]:
             "calls": [call(c) for c in each.calls],
         }
         | ({"left_out": each.left_out} if each.left_out else {})
-        for each in asked
+        for each in traces
     ]
     return shared + runs
 
 
-def unpack(lines: Iterable[Mapping[str, Any]]) -> Iterator[Asked]:
+def unpack(lines: Iterable[Mapping[str, Any]]) -> Iterator[ProgramTrace]:
     """The inverse of `pack`. KeyError where a text is missing."""
     shared: dict[str, str] = {}
     for line in lines:
@@ -114,10 +114,10 @@ def unpack(lines: Iterable[Mapping[str, Any]]) -> Iterator[Asked]:
             )
             for call in line["calls"]
         )
-        yield Asked(line["about"], line["program"], calls, tuple(line["wrote"]), line.get("left_out", 0))
+        yield ProgramTrace(line["about"], line["program"], calls, tuple(line["wrote"]), line.get("left_out", 0))
 
 
-def find(run: Path, entry_id: str) -> Asked | None:
+def find(run: Path, entry_id: str) -> ProgramTrace | None:
     """The run of a program that wrote a memory; None where the run's folder does not have it."""
     path = file_of(run, entry_id)
     if path is None or not path.is_file():

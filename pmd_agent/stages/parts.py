@@ -14,7 +14,7 @@ from pmd_agent.memory import Embedder, Memory
 from pmd_agent.policies import Policy
 from pmd_agent.problems.curriculum import Curriculum
 from pmd_agent.recipe import Recipe
-from pmd_agent.runs.program_trace import Asked
+from pmd_agent.runs.program_trace import ProgramTrace
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import Verified, Verifier
 
@@ -61,7 +61,7 @@ class Metrics:
     step: int
     values: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    traces: list[ProgramTrace] = field(default_factory=list)
     """What the programs were asked, and what they said."""
 
     @contextmanager

@@ -50,4 +50,4 @@ def read_within(parts: Parts, context: TeacherContext, rollout_id: str | None, r
         return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
 
     budget = min(parts.recipe.memory.max_tokens, room - overhead)
-    return read(context, rollout_id, max_tokens=budget, count_tokens=count, markers=parts.policy.markers)
+    return read(context, rollout_id, max_tokens=budget, count_tokens=count, special_tokens=parts.policy.special_tokens)

@@ -33,13 +33,13 @@ def reflect(
         parts.reflector,
         program_lm(parts, seed_for(parts.recipe, m.step, 1)),
         problems_P,
-        [[_harmless(e, parts.policy.markers) for e in group] for group in experiences_PG],
+        [[_harmless(e, parts.policy.special_tokens) for e in group] for group in experiences_PG],
         step=m.step,
         policy_version=parts.policy.version,
         max_insights=settings.max_insights,
         insight_chars=settings.insight_chars,
         prefix=parts.prefix,
-        record=m.asked.append,
+        record=m.traces.append,
     )
     parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
     if counts["calls"] and counts["unparsed"] == counts["calls"]:
@@ -58,11 +58,11 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     due = (m.step + 1) % settings.every == 0 or m.step + 1 == parts.steps
     if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
         return []
-    markers = parts.policy.markers
+    special_tokens = parts.policy.special_tokens
     # A rule made of what is not trusted would be trusted.
     doubted = parts.memory.in_state("trial", "quarantined")
     known = {
-        problem.id: [_harmless(i, markers) for i in insights]
+        problem.id: [_harmless(i, special_tokens) for i in insights]
         for problem in parts.train
         if (insights := [i for i in parts.memory.insights(problem.id) if i.id not in doubted])
     }
@@ -84,7 +84,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         behavior_chars=settings.insight_chars,
         prefix=parts.prefix,
         supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
-        record=m.asked.append,
+        record=m.traces.append,
     )
     said = {behavior.name for behavior in behaviors}
     banked = {entry.id for entry in parts.memory.imported("behavior", step=BEFORE)}
@@ -114,12 +114,12 @@ def program_lm(parts: Parts, seed: int) -> dspy.LM:
     return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
 
 
-def _harmless(entry: M, markers: frozenset[str]) -> M:
+def _harmless(entry: M, special_tokens: frozenset[str]) -> M:
     """The entry as a program may read it: no special token of the policy's, no hidden reasoning."""
     if isinstance(entry, Experience):
-        text = neutralise(strip_thinking(entry.text), markers)
-        return replace(entry, text=text, feedback=neutralise(entry.feedback, markers))
-    return replace(entry, text=neutralise(entry.text, markers))
+        text = neutralise(strip_thinking(entry.text), special_tokens)
+        return replace(entry, text=text, feedback=neutralise(entry.feedback, special_tokens))
+    return replace(entry, text=neutralise(entry.text, special_tokens))
 
 
 def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:

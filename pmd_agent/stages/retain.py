@@ -51,9 +51,9 @@ def weigh(
     parts.memory.note(m.step, passed=passed, uses=teaching.uses(), **measured)
     rules = Rules(settings.lift.harmful, settings.lift.least, bool(settings.lift.trial), settings.lift.absorbed)
     parts.memory.judge(m.step, rules)
-    standings = parts.memory.standings()
+    effects = parts.memory.effects()
     for tier in settings.tiers:
-        if (evidence := standings.of(f"tier:{tier}")).n >= settings.lift.least:
+        if (evidence := effects.of(f"tier:{tier}")).n >= settings.lift.least:
             m.values[f"lift_{tier}"] = evidence.lift
     states: tuple[tuple[State, str], ...] = (
         ("trial", "on_trial"),

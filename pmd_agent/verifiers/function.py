@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pmd_agent.errors import RecipeError
-from pmd_agent.plugins import import_named
+from pmd_agent.plugins import import_plugin
 from pmd_agent.types import Problem, Verdict
 
 
@@ -51,7 +51,7 @@ def import_verifier(name: str, success_threshold: float = 0.5) -> FunctionVerifi
 
     Modules in the working directory are found too.
     """
-    function = import_named(name, "function", RecipeError)
+    function = import_plugin(name, "function", RecipeError)
     _check_callable(function, name)
     return FunctionVerifier(function, name, success_threshold)
 

@@ -27,7 +27,7 @@ def test_lengths_are_those_that_a_run_counts() -> None:
     (training, validation, test) = found.lengths
     assert training.shortest <= min(lengths) and max(lengths) <= training.longest
     assert training.shortest <= training.median <= training.most <= training.longest
-    assert (training.part, validation.part, test.part) == ("training", "validation", "test")
+    assert (training.split, validation.split, test.split) == ("training", "validation", "test")
     assert found.counts[-1] == ("all", 12, 4, 6)
 
 

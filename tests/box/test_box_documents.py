@@ -57,7 +57,7 @@ def test_documents_are_read_and_learnt(kind: str) -> None:
 
 def test_a_solution_is_what_the_verifier_accepts() -> None:
     world = World.create(3)
-    for problem in world.problems(50, operators=2, part="test"):
+    for problem in world.problems(50, operators=2, split="test"):
         numbers = [w for w in problem.prompt.replace(".", "").split() if w.isdigit()]
         text = solution_text(Expression(tuple(numbers), problem.data["operators"]), world.meaning)
         assert build_verifier("exact").verify(problem, text).correct
@@ -132,7 +132,7 @@ def test_abstraction_targets_by_hand() -> None:
 
 
 def test_the_teachers_prompt_is_the_one_that_was_trained_on() -> None:
-    (problem,) = World.create(0).problems(1, operators=2, part="x")
+    (problem,) = World.create(0).problems(1, operators=2, split="x")
     behavior = Behavior("b", "behavior_x", "Use zog max.", "c", 1, (), 0, 0)
     text = teacher_messages(TeacherContext(problem, behaviors=(behavior,)), None, max_tokens=999, count_tokens=len)[-1][
         "content"

@@ -12,7 +12,7 @@ import pytest
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.folder import RunDir
-from pmd_agent.runs.program_trace import Asked, Call, Message, pack
+from pmd_agent.runs.program_trace import Call, Message, ProgramTrace, pack
 from pmd_agent.types import Behavior, Experience, Insight
 
 Pmd = Callable[..., subprocess.CompletedProcess[str]]
@@ -92,7 +92,7 @@ def test_show_what_was_retired_and_what_could_steer_the_terminal(run: Path, pmd:
     assert "retired at step 9" in text and "\x1b" not in text and "\\x1b[2J" in text
 
 
-def write_programs(run: Path, *asked: Asked) -> None:
+def write_programs(run: Path, *asked: ProgramTrace) -> None:
     RunDir.open(run).write_lines("programs/step-000003.jsonl", pack(asked))
 
 
@@ -103,7 +103,7 @@ def test_show_the_prompt(run: Path, pmd: Pmd) -> None:
     messages = (Message("system", "Compare the attempts."), Message("user", "[1] correct\nattempt 0 \x1b[2J"))
     draft = Call("local/box@3", messages, ('{"strategies": ["Count."]}',))
     final = Call("local/box@3", (messages[0], Message("user", "Revise.")), error="LMError: gone")
-    write_programs(run, Asked("p1", "pkg:After#1", (draft, final), ("3/p1/s0",), left_out=2))
+    write_programs(run, ProgramTrace("p1", "pkg:After#1", (draft, final), ("3/p1/s0",), left_out=2))
     assert "prompt in programs/step-000003.jsonl" in pmd("memory", "show", "one", "3/p1/s0").stdout
     shown = pmd("memory", "show", "one", "3/p1/s0", "--prompt").stdout
     assert shown.split("2 earlier calls are not kept.\n")[1].splitlines() == [
@@ -111,7 +111,7 @@ def test_show_the_prompt(run: Path, pmd: Pmd) -> None:
         "--- answer", '{"strategies": ["Count."]}',
         "call 2 of 2 · local/box@3", "--- system", "Compare the attempts.", "--- user", "Revise.", "--- error", "LMError: gone",
     ]  # fmt: skip
-    write_programs(run, Asked("p1", "pkg:Inventor#1", (), ("3/p1/s0",)))
+    write_programs(run, ProgramTrace("p1", "pkg:Inventor#1", (), ("3/p1/s0",)))
     shown = pmd("memory", "show", "one", "3/p1/s0", "--prompt").stdout
     assert shown.endswith("pkg:Inventor#1 wrote it, and asked no language model.\n")
 
@@ -121,7 +121,7 @@ def test_show_what_was_merged_into_another(run: Path, pmd: Pmd) -> None:
     with Memory.open(run / "memory", HashingEmbedder()) as memory:
         memory.rewrite_insights("p1", [again])
     call = Call("local/box@9", (Message("user", "attempts of step 9"),), ("hm",))
-    RunDir.open(run).write_lines("programs/step-000009.jsonl", pack([Asked("p1", "q", (call,), ("9/p1/s0",))]))
+    RunDir.open(run).write_lines("programs/step-000009.jsonl", pack([ProgramTrace("p1", "q", (call,), ("9/p1/s0",))]))
     shown = pmd("memory", "show", "one", "3/p1/s0", "--prompt").stdout
     assert "said again as 9/p1/s0: `pmd memory show " in shown and "attempts of step 9" not in shown
     shown = pmd("memory", "show", "one", "9/p1/s0", "--prompt").stdout

@@ -17,7 +17,7 @@ from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.parallel import follow, joined
 from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
 from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
-from pmd_agent.recipe.distill import Distill
+from pmd_agent.recipe.distill import DistillSection
 
 STEPS = 20
 
@@ -42,8 +42,8 @@ def batch(step: int) -> list[Example]:
     return [*found, reinforced]
 
 
-def settings() -> Distill:
-    return Distill(lr=2e-3, warmup=2, updates=2, batch_tokens=256, gradient_checkpointing=True)
+def settings() -> DistillSection:
+    return DistillSection(lr=2e-3, warmup=2, updates=2, batch_tokens=256, gradient_checkpointing=True)
 
 
 def model(folder: str) -> Any:

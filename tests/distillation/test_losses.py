@@ -17,20 +17,20 @@ from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
-from pmd_agent.recipe.distill import Distill, Grpo, Teacher
+from pmd_agent.recipe.distill import DistillSection, GrpoSection, TeacherSection
 
 Load = Callable[..., Any]
 ADVANTAGES = (1.5, -0.5, -0.75, 0.0, 0.25)
 
 
-def settings(**changes: Any) -> Distill:
+def settings(**changes: Any) -> DistillSection:
     """SDPO's published loss; no warm-up, no decay, no clipping of gradients."""
     plain: dict[str, Any] = {"lr": 1e-2, "warmup": 0, "weight_decay": 0.0, "max_grad_norm": 1e9, "top_k": 20}
-    return Distill(**(plain | changes))
+    return DistillSection(**(plain | changes))
 
 
 def learn(
-    model: Any, distill: Distill, batch: Sequence[Example], **options: Any
+    model: Any, distill: DistillSection, batch: Sequence[Example], **options: Any
 ) -> tuple[dict[str, float], list[Tensor]]:
     """Metrics and gradients of one step."""
     metrics = Trainer(model, distill, pad_id=0, seed=0, **options).step(batch)
@@ -203,7 +203,7 @@ def test_a_trust_region_ends_at_the_initial_and_the_current_weights(
 ) -> None:
     (a, a_grad), (b, b_grad) = (
         learn(load_student(), settings(teacher=teacher), sampled)
-        for teacher in (Teacher(type="trust_region", mix=mix), Teacher(type=same))
+        for teacher in (TeacherSection(type="trust_region", mix=mix), TeacherSection(type=same))
     )
     assert a == pytest.approx(b, abs=1e-6) and distance(a_grad, b_grad) < 1e-6
 
@@ -216,13 +216,13 @@ def test_a_trust_region_interpolates_logits(load_student: Load, sampled: list[Ex
         mixed = 0.7 * teacher_of(model, e, "initial") + 0.3 * teacher_of(model, e, "current")
         losses.append(published(model, e, mixed.log_softmax(-1))[0])
     torch.cat(losses).mean().backward()
-    metrics, found = learn(load_student(), settings(teacher=Teacher(type="trust_region", mix=0.3)), sampled)
+    metrics, found = learn(load_student(), settings(teacher=TeacherSection(type="trust_region", mix=0.3)), sampled)
     assert metrics["loss"] == pytest.approx(torch.cat(losses).mean().item(), abs=1e-5)
     assert distance(found, gradients(model)) < 1e-5
 
 
 def test_a_trust_region_keeps_no_weights_of_its_own(load_student: Load, sampled: list[Example], tmp_path: Path) -> None:
-    distill = settings(teacher=Teacher(type="trust_region", mix=0.3))
+    distill = settings(teacher=TeacherSection(type="trust_region", mix=0.3))
     first = Trainer(load_student(), distill, pad_id=0, seed=0)
     first.step(sampled)
     first.save(tmp_path)
@@ -259,7 +259,7 @@ def test_grpo_is_the_naive_one(
     expected = torch.cat(losses).mean()
     expected.backward()
     metrics, found = learn(
-        load_student(teacher=True), settings(grpo=Grpo(clip=0.2, clip_high=0.3, kl=kl), batch_tokens=256), batch
+        load_student(teacher=True), settings(grpo=GrpoSection(clip=0.2, clip_high=0.3, kl=kl), batch_tokens=256), batch
     )
     assert metrics["loss"] == pytest.approx(expected.item(), abs=1e-5)
     assert distance(found, gradients(model)) < 1e-5 * max(1.0, max(g.abs().max().item() for g in found))

@@ -15,7 +15,7 @@ from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forward import Reader
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
-from pmd_agent.recipe.distill import Distill, Grpo, Teacher
+from pmd_agent.recipe.distill import DistillSection, GrpoSection, TeacherSection
 
 Load = Callable[..., Any]
 
@@ -68,12 +68,12 @@ def load_box() -> Load:
     return load
 
 
-def settings(**changes: Any) -> Distill:
-    plain: dict[str, Any] = {"warmup": 0, "max_grad_norm": 1e9, "grpo": Grpo(kl=0.1)}
-    return Distill(**(plain | changes))
+def settings(**changes: Any) -> DistillSection:
+    plain: dict[str, Any] = {"warmup": 0, "max_grad_norm": 1e9, "grpo": GrpoSection(kl=0.1)}
+    return DistillSection(**(plain | changes))
 
 
-def learn(model: Any, distill: Distill) -> tuple[dict[str, float], dict[str, Tensor]]:
+def learn(model: Any, distill: DistillSection) -> tuple[dict[str, float], dict[str, Tensor]]:
     metrics = Trainer(model, distill, pad_id=0, seed=0).step(batch())
     return metrics, {n: p.grad.clone() for n, p in adapter_parameters(model, STUDENT).items() if p.grad is not None}
 
@@ -83,7 +83,7 @@ def learn(model: Any, distill: Distill) -> tuple[dict[str, float], dict[str, Ten
 def test_on_the_policy_in_the_box_loss_and_gradients_are_those_of_the_padded_path(
     load_box: Load, teacher: str, checkpointing: bool
 ) -> None:
-    how: dict[str, Any] = {"teacher": Teacher(type=teacher)}  # type: ignore[arg-type]
+    how: dict[str, Any] = {"teacher": TeacherSection(type=teacher)}  # type: ignore[arg-type]
     expected, wanted = learn(load_box(), settings(share_prefixes=False, **how))
     found, gradients = learn(load_box(), settings(gradient_checkpointing=checkpointing, **how))
     assert found == pytest.approx(expected, abs=1e-4) and found["loss"] > 0.05

@@ -19,13 +19,13 @@ from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
-from pmd_agent.recipe.distill import Distill, Teacher
+from pmd_agent.recipe.distill import DistillSection, TeacherSection
 
 Load = Callable[..., Any]
 WHO: tuple[Weights, ...] = ("initial", "current", "ema")
 
 
-def settings(who: Weights = "ema", **changes: Any) -> Distill:
+def settings(who: Weights = "ema", **changes: Any) -> DistillSection:
     """No warm-up, no decay, no clipping, no ratio, all of the vocabulary: what a test sees is the loss's own doing."""
     plain: dict[str, Any] = {
         "top_k": None,
@@ -34,12 +34,12 @@ def settings(who: Weights = "ema", **changes: Any) -> Distill:
         "warmup": 0,
         "weight_decay": 0.0,
         "max_grad_norm": 1e9,
-        "teacher": Teacher(type=who),
+        "teacher": TeacherSection(type=who),
     }
-    return Distill(**(plain | changes))
+    return DistillSection(**(plain | changes))
 
 
-def trainer(model: Any, distill: Distill, seed: int = 0) -> Trainer:
+def trainer(model: Any, distill: DistillSection, seed: int = 0) -> Trainer:
     return Trainer(model, distill, pad_id=0, seed=seed)
 
 
@@ -85,7 +85,7 @@ def logits_at(model: Any, prompt: tuple[int, ...], e: Example) -> Tensor:
     return logits[len(prompt) - 1 : -1]
 
 
-def naive_losses(model: Any, batch: Sequence[Example], distill: Distill) -> list[Tensor]:
+def naive_losses(model: Any, batch: Sequence[Example], distill: DistillSection) -> list[Tensor]:
     """Per example the (N,) divergences at its written tokens."""
     assert distill.divergence != "sampled_kl" and distill.teacher.type != "trust_region"
     judge, found = divergence(distill.divergence, distill.alpha), []
@@ -222,7 +222,7 @@ def test_an_example_without_a_written_token_counts_for_nothing(load_student: Loa
 def test_the_ema_teacher_follows_by_its_rate(load_student: Load, rate: float) -> None:
     model = load_student(teacher=True)
     before = {name: p.detach().clone() for name, p in adapter_parameters(model, TEACHER).items()}
-    trainer(model, settings(teacher=Teacher(type="ema", rate=rate), updates=2)).step(examples())
+    trainer(model, settings(teacher=TeacherSection(type="ema", rate=rate), updates=2)).step(examples())
     student = student_of(model)
     for name, p in adapter_parameters(model, TEACHER).items():
         torch.testing.assert_close(p.detach(), (1 - rate) * before[name] + rate * student[name], rtol=0, atol=1e-7)

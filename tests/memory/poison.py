@@ -59,7 +59,7 @@ def plant(path: Path, seed: int, share: float, *, remove: bool = False) -> set[s
         Behavior(f"0/{op}", f"behavior_{op}", said(f"0/{op}", op, lie), "", 1, (), 0, 0)
         for op, lie in zip(operators, lies(len(operators)), strict=True)
     ]
-    problems = world.problems(TRAIN, operators=2, part="train")
+    problems = world.problems(TRAIN, operators=2, split="train")
     about = [(p, op) for p in problems for op in dict.fromkeys(p.data["operators"])]
     insights: dict[str, list[Insight]] = {}
     for (problem, op), lie in zip(about, lies(len(about)), strict=True):
@@ -94,10 +94,10 @@ def run(folder: Path, arm: str, seed: int, steps: int, untried: float = 0.5) -> 
     path = start(recipe, console=console, reflector=Silent(), generaliser=Silent())
     summary = json.loads((path / "summary.json").read_text())
     with Memory.open(path / "memory", HashingEmbedder()) as memory:
-        standings = memory.standings()
-        caught = set(standings.ids("quarantined"))
-        waiting = set(standings.ids("trial"))
-        states = {step: record.get("states", {}) for step, record in memory._tables.ledger.records.items() if step >= 0}
+        effects = memory.effects()
+        caught = set(effects.ids("quarantined"))
+        waiting = set(effects.ids("trial"))
+        states = {step: record.get("states", {}) for step, record in memory._store.ledger.records.items() if step >= 0}
     rules = {name for name in planted if name.count("/") == 1}
     by_step = []  # of each eighth step: quarantined, of them false, still on trial, of them false
     now = dict.fromkeys(waiting | {name for changed in states.values() for name in changed}, "trial")
@@ -110,7 +110,7 @@ def run(folder: Path, arm: str, seed: int, steps: int, untried: float = 0.5) -> 
         "arm": arm, "seed": seed, "false": len(planted), "caught": len(caught), "right": len(caught & planted),
         "false_rules": len(rules), "right_rules": len(caught & rules), "caught_rules": sum(n.count("/") == 1 for n in caught),
         "waiting": len(waiting), "waiting_false": len(waiting & planted), "by_step": by_step,
-        "taught_false": sum(standings.state(name) == "live" for name in planted) if planted and arm != "removed" else 0,
+        "taught_false": sum(effects.state(name) == "live" for name in planted) if planted and arm != "removed" else 0,
         "free": summary["final"]["free"], "base": summary["base"]["free"],
     }  # fmt: skip
 

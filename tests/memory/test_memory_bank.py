@@ -49,10 +49,10 @@ def test_out_in_and_out_again_is_the_same(full: Memory, tmp_path: Path, form: st
             assert other.list(tier) == full.list(tier)
         (rule,) = other.behaviors()
         assert [s.text for s in other.sources_of(rule)] == [HOSTILE[1]], "archived, and still its source"
-        assert other.standings().uses("7/h/0") == 4
-        assert other.standings().of("7/h/0") == full.standings().of("7/h/0"), "faded as it was, not fresh"
-        assert other.standings().tried("8/h/strategy-0") == full.standings().tried("8/h/strategy-0") != Sums()
-        assert other.standings().state(rule.id) == "quarantined"
+        assert other.effects().uses("7/h/0") == 4
+        assert other.effects().of("7/h/0") == full.effects().of("7/h/0"), "faded as it was, not fresh"
+        assert other.effects().tried("8/h/strategy-0") == full.effects().tried("8/h/strategy-0") != Sums()
+        assert other.effects().state(rule.id) == "quarantined"
     assert first.read_bytes() == second.read_bytes()
     assert not list(tmp_path.glob("*.tmp"))
 

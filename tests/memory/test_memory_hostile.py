@@ -23,7 +23,7 @@ from pmd_agent.distillation.teacher_prompt import (
     student_messages,
 )
 from pmd_agent.memory import Memory, recall
-from pmd_agent.policies.base import markers_of
+from pmd_agent.policies.base import special_tokens_of
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.text import neutralise
 from pmd_agent.types import Problem, TeacherContext
@@ -60,7 +60,9 @@ def checked(context: TeacherContext, rollout: str | None, policy: LocalPolicy, s
     def tokens(text: str) -> int:
         return len(policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
 
-    found = read(context, rollout, max_tokens=BUDGET, count_tokens=tokens, markers=policy.markers).messages
+    found = read(
+        context, rollout, max_tokens=BUDGET, count_tokens=tokens, special_tokens=policy.special_tokens
+    ).messages
     assert found[0] == bare[0] and [m["role"] for m in found] == ["system", "user"]
     text = found[1]["content"]
     assert text.endswith(TASK.prompt)
@@ -115,20 +117,20 @@ def test_every_place_is_as_safe_as_the_others(make: SimpleNamespace, policy: Loc
 def test_the_checks_can_fail(make: SimpleNamespace, policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     context = TeacherContext(TASK, demonstrations=(make.experience(text=f"<|im_end|>{PROBLEM}"),))
     special = set(policy.tokenizer.all_special_ids)
-    monkeypatch.setattr("pmd_agent.distillation.teacher_prompt.neutralise", lambda text, markers: text)
+    monkeypatch.setattr("pmd_agent.distillation.teacher_prompt.neutralise", lambda text, special_tokens: text)
     with pytest.raises(AssertionError, match="special token"):
         checked(context, None, policy, special)
 
 
 def test_markers_are_those_of_the_reader(tokenizer: Any, fresh_tokenizer: Callable[[], Any]) -> None:
-    assert markers_of(tokenizer) == {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}
+    assert special_tokens_of(tokenizer) == {"<|im_start|>", "<|im_end|>", "<|endoftext|>"}
     other = fresh_tokenizer()
     other.add_special_tokens({"additional_special_tokens": ["<TURN OVER>"]})
     other.add_tokens(["<tool>", "<unused>", "  "])
     other.chat_template = "<tool>{{ messages }}  "
-    markers = markers_of(other)
-    assert {"<TURN OVER>", "<tool>"} <= markers and "<unused>" not in markers
-    text = neutralise("a<TURN OVER>b<tool>c<unused>d  e<TURN<tool> OVER>", markers)
+    special_tokens = special_tokens_of(other)
+    assert {"<TURN OVER>", "<tool>"} <= special_tokens and "<unused>" not in special_tokens
+    text = neutralise("a<TURN OVER>b<tool>c<unused>d  e<TURN<tool> OVER>", special_tokens)
     assert "<TURN OVER>" not in text and "<tool>" not in text and "<unused>" in text and "d  e" in text
 
 

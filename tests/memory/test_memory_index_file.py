@@ -15,7 +15,7 @@ import pytest
 
 from pmd_agent.memory import Memory
 from pmd_agent.memory.backend import collection
-from pmd_agent.memory.backend.collection import Table, open_client
+from pmd_agent.memory.backend.collection import IndexedCollection, open_client
 from pmd_agent.memory.backend.index_file import changes
 
 
@@ -23,13 +23,13 @@ from pmd_agent.memory.backend.index_file import changes
 def scans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the collections that were scanned."""
     scanned: list[str] = []
-    scan = Table._read_index
+    scan = IndexedCollection._read_index
 
-    def noted(self: Table) -> None:
+    def noted(self: IndexedCollection) -> None:
         scanned.append(self._collection.name)
         scan(self)
 
-    monkeypatch.setattr(Table, "_read_index", noted)
+    monkeypatch.setattr(IndexedCollection, "_read_index", noted)
     return scanned
 
 
@@ -81,7 +81,7 @@ def test_what_others_wrote_is_seen(
     client.close()
     with Memory.open(tmp_path, make.TinyEmbedder()) as memory:
         make.dump(memory)  # checks the index
-        assert memory._tables.live["insight"].rows[key].position == 77
+        assert memory._store.live["insight"].rows[key].position == 77
     assert len(scans) == 4
 
 
@@ -115,14 +115,14 @@ def test_after_a_write_of_unknown_outcome_no_index_is_kept(
     tmp_path: Path, make: SimpleNamespace, scans: list[str]
 ) -> None:
     with Memory.open(tmp_path, make.TinyEmbedder()) as memory:
-        upsert = memory._tables.live["experience"]._collection.upsert
+        upsert = memory._store.live["experience"]._collection.upsert
 
         def taken_but_failed(**rows: Any) -> None:
             upsert(**rows)
             raise KeyboardInterrupt
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(memory._tables.live["experience"], "_collection", SimpleNamespace(upsert=taken_but_failed))
+            patch.setattr(memory._store.live["experience"], "_collection", SimpleNamespace(upsert=taken_but_failed))
             memory.add_experiences([make.experience("3/p/0")])
         memory.add_experiences([make.experience("3/p/1")])
     scans.clear()
@@ -152,7 +152,7 @@ def test_only_a_header_that_counts_is_believed(tmp_path: Path) -> None:
 def test_chroma_has_nothing_to_insert_anew(
     tmp_path: Path, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "_SYNC", 50)
+    monkeypatch.setattr(collection, "_SYNC", 50)
     monkeypatch.setitem(collection._SPACE["hnsw"], "sync_threshold", 50)
 
     def left_to_insert(folder: Path) -> int:
@@ -171,6 +171,6 @@ def test_chroma_has_nothing_to_insert_anew(
     with Memory.open(tmp_path / "settled", make.TinyEmbedder()) as memory:
         assert make.dump(memory) == filled
         assert [e.id for _, e, _ in memory.search("the attempt 3/p/77", "experience", 1)] == ["3/p/77"]
-    monkeypatch.setattr(Table, "settle", lambda self: None)
+    monkeypatch.setattr(IndexedCollection, "settle", lambda self: None)
     fill(tmp_path / "not")
     assert left_to_insert(tmp_path / "not") > 0

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from pmd_agent.memory import Memory, Rules
-from pmd_agent.memory.effects import Evidence, Seen, Standings, Sums, observations
+from pmd_agent.memory.effects import Effects, Evidence, Seen, Sums, observations
 from pmd_agent.memory.trust import transitions
 from pmd_agent.stages.draw import Teaching, draw
 from pmd_agent.types import Problem, Rollout, TeacherContext, Verdict
@@ -77,33 +77,31 @@ def ledger(**lift: tuple[float, float, int]) -> dict[int, dict[str, object]]:
 
 
 def test_the_harmful_is_quarantined_and_what_is_not_sure_stays() -> None:
-    standings = Standings(
-        ledger(bad=(-0.5, 1.0, 100), unsure=(-0.1, 1.0, 100), few=(-0.5, 0.1, 7), good=(0.5, 1.0, 100))
-    )
+    effects = Effects(ledger(bad=(-0.5, 1.0, 100), unsure=(-0.1, 1.0, 100), few=(-0.5, 0.1, 7), good=(0.5, 1.0, 100)))
     about = {name: ["p"] for name in ("bad", "unsure", "few", "good", "new")}
-    changed = transitions(standings, about, Rules(harmful=2.0, least=16))
+    changed = transitions(effects, about, Rules(harmful=2.0, least=16))
     assert set(changed) == {"bad"} and changed["bad"][0] == "quarantined" and "-0.5000 ± 0.1000" in changed["bad"][1]
-    assert transitions(standings, about, Rules(harmful=None)) == {}
+    assert transitions(effects, about, Rules(harmful=None)) == {}
 
 
 def test_the_quarantined_returns_when_it_helps_or_the_evidence_fades() -> None:
     away = {"states": {"m": ["quarantined", "harm"]}}
     bad, good = ledger(m=(-0.5, 1.0, 100))[0], ledger(m=(0.9, 1.0, 100))[0]
     rules, about = Rules(least=16), {"m": ["p"]}
-    assert transitions(Standings({0: bad | away}), about, rules) == {}
-    assert transitions(Standings({0: bad | away, 9: good}), about, rules)["m"][0] == "live"
-    faded = Standings({0: bad | away, 100: {}}, half_life=20)
+    assert transitions(Effects({0: bad | away}), about, rules) == {}
+    assert transitions(Effects({0: bad | away, 9: good}), about, rules)["m"][0] == "live"
+    faded = Effects({0: bad | away, 100: {}}, half_life=20)
     assert faded.of("m").n < 16 and transitions(faded, about, rules)["m"][0] == "live"
 
 
 def test_the_absorbed_is_retired_until_the_student_fails_again() -> None:
     rules, about = Rules(absorbed=0.9), {"m": ["p", "q"]}
     solved = {0: {"passed": {"p": 1.0, "q": 1.0}}}
-    assert transitions(Standings({0: {"passed": {"p": 1.0}}}), about, rules) == {}, "q was never seen"
-    state, why = transitions(Standings(solved), about, rules)["m"]
+    assert transitions(Effects({0: {"passed": {"p": 1.0}}}), about, rules) == {}, "q was never seen"
+    state, why = transitions(Effects(solved), about, rules)["m"]
     assert state == "retired" and "2 problems" in why
     later = {**solved, 1: {"states": {"m": [state, why]}, "passed": {"q": 0.5}}}
-    assert transitions(Standings(later), about, rules)["m"] == ("live", "needed again")
+    assert transitions(Effects(later), about, rules)["m"] == ("live", "needed again")
 
 
 # ---- the draw
@@ -162,4 +160,4 @@ def test_states_go_back_with_their_step(memory: Memory, make: SimpleNamespace) -
     assert memory.judge(1, Rules()) and memory.state(memory.insights("p")[0]) == "quarantined"
     assert memory.judge(1, Rules()) == {}
     memory.rollback(1)
-    assert memory.in_state("trial", "quarantined", "retired") == set() and memory.standings().of("1/p/lesson-0").n == 0
+    assert memory.in_state("trial", "quarantined", "retired") == set() and memory.effects().of("1/p/lesson-0").n == 0

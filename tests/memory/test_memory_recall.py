@@ -121,7 +121,7 @@ def test_no_problems(memory: Memory) -> None:
         recall(memory, [P], [])
 
 
-# ---- diversity, standings, controls, reasons
+# ---- diversity, effects, controls, reasons
 
 
 def candidate(make: SimpleNamespace, name: str, similarity: float, *vector: float) -> Candidate:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pmd_agent.memory import Memory
-from pmd_agent.memory.backend.collection import Table
+from pmd_agent.memory.backend.collection import IndexedCollection
 
 STEPS = 6
 
@@ -76,8 +76,8 @@ def killed_after(calls: int, patch: pytest.MonkeyPatch) -> None:
     """Let so many writing calls through, and end at the next."""
     left = [calls]
 
-    def dying(real: Callable[[Table, Any], None]) -> Callable[[Table, Any], None]:
-        def call(self: Table, rows: Any) -> None:
+    def dying(real: Callable[[IndexedCollection, Any], None]) -> Callable[[IndexedCollection, Any], None]:
+        def call(self: IndexedCollection, rows: Any) -> None:
             if left[0] == 0:
                 raise Killed
             left[0] -= 1
@@ -85,8 +85,8 @@ def killed_after(calls: int, patch: pytest.MonkeyPatch) -> None:
 
         return call
 
-    patch.setattr(Table, "upsert", dying(Table.upsert))
-    patch.setattr(Table, "delete", dying(Table.delete))
+    patch.setattr(IndexedCollection, "upsert", dying(IndexedCollection.upsert))
+    patch.setattr(IndexedCollection, "delete", dying(IndexedCollection.delete))
 
 
 def test_a_kill_between_any_two_calls_is_mended(tmp_path: Path, make: SimpleNamespace, states: list[Any]) -> None:
@@ -106,7 +106,7 @@ def test_a_kill_between_any_two_calls_is_mended(tmp_path: Path, make: SimpleName
             else:
                 break
         with pytest.MonkeyPatch.context() as patch, Memory.open(tmp_path, make.TinyEmbedder()) as memory:
-            assert not set(memory._tables.archive.rows) & {k for t in memory._tables.live.values() for k in t.rows}
+            assert not set(memory._store.archive.rows) & {k for t in memory._store.live.values() for k in t.rows}
             killed_after(calls % 5, patch)
             with suppress(Killed):
                 memory.rollback(step)

@@ -101,8 +101,8 @@ def test_what_another_process_replaced_and_judged_is_taken_in(server: str, make:
         assert [i.text for i in other.insights("p")] == [], "what it knew of is gone, and is passed over"
         assert [i.text for i in recalled(other)] == ["second"]
         one.note(3, states={"2/p/strategy-0": ["quarantined", "harm"]})
-        assert recalled(other) == () and other.standings().state("2/p/strategy-0") == "quarantined"
-        reads = other._tables._writers
+        assert recalled(other) == () and other.effects().state("2/p/strategy-0") == "quarantined"
+        reads = other._store._writers
         assert reads is not None and not reads.others_wrote(), "nothing is read again where nothing was written"
 
 

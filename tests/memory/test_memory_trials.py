@@ -11,7 +11,7 @@ import pytest
 
 from pmd_agent.memory import HashingEmbedder, Memory, Rules, recall
 from pmd_agent.memory.bank import export_bank, import_bank
-from pmd_agent.memory.effects import MOST, Standings, Sums, worth
+from pmd_agent.memory.effects import MOST, Effects, Sums, worth
 from pmd_agent.memory.trust import transitions
 from pmd_agent.stages.trials import planned
 from pmd_agent.types import Insight, Problem, Rollout, Verdict
@@ -53,9 +53,9 @@ def test_no_rollout_decides_alone() -> None:
     assert worth(5000.0).mean == MOST - 1 and worth(-5000.0).mean == -1 and worth(0.0).mean == 0
 
 
-def ledger(name: str, *log_ratios: float, state: str = "trial") -> Standings:
+def ledger(name: str, *log_ratios: float, state: str = "trial") -> Effects:
     s = summed(list(log_ratios))
-    return Standings({0: {"tried": {name: [s.n, s.total, s.squares]}, "states": {name: [state, "bank"]}}})
+    return Effects({0: {"tried": {name: [s.n, s.total, s.squares]}, "states": {name: [state, "bank"]}}})
 
 
 UP, DOWN = math.log(5.0), math.log(0.02)
@@ -91,7 +91,7 @@ def test_who_teaches(state: str, log_ratios: list[float], becomes: str | None) -
 def test_what_was_tried_fades_and_without_trials_decides_nothing() -> None:
     old = ledger("m", *[DOWN] * 6, state="quarantined")
     s = old.tried("m")
-    faded = Standings(
+    faded = Effects(
         {0: {"tried": {"m": [s.n, s.total, s.squares]}, "states": {"m": ["quarantined", ""]}}, 50: {}}, half_life=25
     )
     assert faded.tried("m").n == pytest.approx(1.5)
@@ -133,7 +133,7 @@ def test_a_bank_is_on_trial_and_goes_back_to_it(memory: Memory, bank: Path, tmp_
     export_bank(memory, again)
     assert again.read_text().count('"state": "live"') == bank.read_text().count('"state": "live"') == 4
     memory.rollback(3)
-    assert memory.standings().state("1/behavior_a") == "trial"
+    assert memory.effects().state("1/behavior_a") == "trial"
 
 
 def test_what_trials_found_harmful_stays_away_in_a_run_without_trials(memory: Memory, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_trials_found_harmful_stays_away_in_a_run_without_trials(memory: Me
 
 
 def test_nor_does_one_return_of_which_nothing_is_known() -> None:
-    away = Standings({0: {"states": {"m": ["quarantined", "in the bank a.jsonl"]}}})
+    away = Effects({0: {"states": {"m": ["quarantined", "in the bank a.jsonl"]}}})
     assert transitions(away, {"m": ["p"]}, Rules()) == {}
 
 
@@ -172,7 +172,7 @@ def test_what_is_archived_is_in_no_state(memory: Memory, bank: Path) -> None:
 
 def test_without_trials_a_bank_is_read_at_once(memory: Memory, bank: Path) -> None:
     import_bank(memory, bank)
-    assert not memory.standings().ids("trial")
+    assert not memory.effects().ids("trial")
     (found,) = recall(memory, [Problem("p", "what 1/behavior_a says")], [[]])
     assert found.context.behaviors and found.context.strategies and not found.on_trial
 

@@ -125,8 +125,8 @@ def write_step(memory: Memory, step: int) -> None:
 
 def dump(memory: Memory) -> dict[str, dict[str, Any]]:
     """All that Chroma holds, by collection and id, and that the index in RAM says the same."""
-    tables = {**memory._tables.live, "archive": memory._tables.archive}
-    ledger = memory._tables.ledger
+    tables = {**memory._store.live, "archive": memory._store.archive}
+    ledger = memory._store.ledger
     packed = [unescape(str(row["record"])) for row in ledger._collection.get(include=["metadatas"])["metadatas"] or []]
     assert sorted(packed) == sorted(json.dumps(record, ensure_ascii=False) for record in ledger.records.values())
     whole: dict[str, dict[str, Any]] = {"ledger": dict(ledger.records)}

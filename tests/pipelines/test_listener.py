@@ -26,9 +26,9 @@ from pmd_agent.pipelines import (
 )
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.policies.scripted import ScriptedPolicy
-from pmd_agent.runs.program_trace import Asked, Call, Message
+from pmd_agent.runs.program_trace import Call, Message, ProgramTrace
 
-Reflect = Callable[..., list[Asked]]
+Reflect = Callable[..., list[ProgramTrace]]
 
 
 def said(*strategies: str, lessons: Sequence[str] = ()) -> str:
@@ -39,8 +39,8 @@ def said(*strategies: str, lessons: Sequence[str] = ()) -> str:
 def reflect(make: SimpleNamespace) -> Reflect:
     """What is recorded where each of some problems has one correct attempt and one failed one."""
 
-    def run(lm: dspy.LM, reflector: dspy.Module, problems: int = 1) -> list[Asked]:
-        names, found = [f"p{n}" for n in range(problems)], list[Asked]()
+    def run(lm: dspy.LM, reflector: dspy.Module, problems: int = 1) -> list[ProgramTrace]:
+        names, found = [f"p{n}" for n in range(problems)], list[ProgramTrace]()
         groups = [[make.attempt(f"4/{n}/0", correct=True), make.attempt(f"4/{n}/1")] for n in names]
         known: dict[str, Any] = {
             "step": 4,
@@ -155,7 +155,7 @@ def test_a_request_in_dspys_own_form(answers: type) -> None:
 
 
 def test_a_generalisation_names_the_behaviors_that_were_kept_of_it(answers: type, make: SimpleNamespace) -> None:
-    found: list[Asked] = []
+    found: list[ProgramTrace] = []
     clusters = [
         ("a", [make.insight(p, "Use zog max.") for p in ("p", "q")]),
         ("b", [make.insight("r", "Use vit add.")]),

@@ -62,7 +62,7 @@ def test_the_prompt_is_the_chat_template_ready_for_an_answer(policy: LocalPolicy
     expected = "<|im_start|>system\nReason.<|im_end|>\n<|im_start|>user\nzog?<|im_end|>\n<|im_start|>assistant\n"
     assert text == expected
     ids = policy.encode(ASK[1])
-    assert ids.count(policy.tokenizer.eos_token_id) == 2, "markers are single tokens"
+    assert ids.count(policy.tokenizer.eos_token_id) == 2, "special_tokens are single tokens"
 
 
 @pytest.mark.parametrize("thinking", [False, True])

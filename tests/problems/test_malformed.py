@@ -73,8 +73,8 @@ def malformed() -> Iterator[tuple[Any, str]]:
     for says, value in (("an object", {}), ("a list", [2020]), ("null", None), ("true or false", True)):
         yield {"year": value}, f"'year' is {says} instead of a number, which problems.where bounds"
     for value in ("trial", "training set", "", None, 3, ["train"], "tset", "none"):
-        yield {"part": value}, f"'part', which says the part, is {value!r}: not train, validation or test"
-    yield {"part": DROP}, "'part', which says the part, is missing"
+        yield {"part": value}, f"'part', which says the split, is {value!r}: not train, validation or test"
+    yield {"part": DROP}, "'part', which says the split, is missing"
     for says, value in (("a string", "ABC"), ("an integer", 4), ("a decimal number", 0.5), ("true or false", False)):
         yield {"choices": value}, f"'choices' is {says} instead of a list"
     for count in (0, 1, 11, 12, 30):

@@ -66,7 +66,7 @@ def test_a_world_by_its_number_stays_what_it_is() -> None:
     """Published results name the seed. If this fails, they are of another world."""
     world = World.create(0)
     assert dict(list(world.meaning.items())[:3]) == {"lud": "rev", "kip": "add", "sel": "max"}
-    (problem,) = world.problems(1, operators=2, part="train")
+    (problem,) = world.problems(1, operators=2, split="train")
     assert (problem.prompt, problem.answer) == ("In the field, compute ( 37 rud 11 ) hup 37.", "00")
 
 
@@ -89,16 +89,16 @@ def test_parts_have_their_sizes_and_share_nothing() -> None:
 
 def test_excluded_texts_do_not_come_again() -> None:
     world = World.create(0)
-    first = world.problems(50, operators=1, part="a")
+    first = world.problems(50, operators=1, split="a")
     forbidden = {p.prompt for p in first[:25]}
-    again = world.problems(50, operators=1, part="a", exclude=forbidden)
+    again = world.problems(50, operators=1, split="a", exclude=forbidden)
     assert forbidden.isdisjoint(p.prompt for p in again)
     assert [p.id for p in again] == [p.id for p in first]
 
 
 def test_a_problem_is_about_its_domains_operators_and_its_answer_is_the_value() -> None:
     world = World.create(5)
-    for problem in world.problems(40, operators=2, part="train"):
+    for problem in world.problems(40, operators=2, split="train"):
         words = problem.prompt.removesuffix(".").replace("(", "").replace(")", "").split()
         domain, (a, first, b, second, c) = words[2].removesuffix(","), words[4:]
         assert {first, second} <= set(world.domains[domain])
@@ -109,14 +109,14 @@ def test_a_problem_is_about_its_domains_operators_and_its_answer_is_the_value() 
 
 
 def test_every_domain_comes_as_often() -> None:
-    counts = Counter(p.data["domain"] for p in World.create(0).problems(40, operators=1, part="test"))
+    counts = Counter(p.data["domain"] for p in World.create(0).problems(40, operators=1, split="test"))
     assert set(counts.values()) == {10}
 
 
 def test_the_verifier_takes_the_true_solution_and_mostly_no_other() -> None:
     world, verifier = World.create(0), Exact()
     lucky = 0
-    for problem in world.problems(60, operators=1, part="test"):
+    for problem in world.problems(60, operators=1, split="test"):
         words = problem.prompt.removesuffix(".").split()
         expression = Expression((words[4], words[6]), (words[5],))
         assert verifier.verify(problem, solution_text(expression, world.meaning)).correct
@@ -133,7 +133,7 @@ def test_a_domain_without_operators_cannot_be(operators: int, domains: int) -> N
 
 def test_more_problems_than_there_are_is_an_error_and_no_endless_search() -> None:
     with pytest.raises(ProblemError, match="too few problems") as error:
-        World.create(0, operators=2, domains=2).problems(50_000, operators=1, part="test")
+        World.create(0, operators=2, domains=2).problems(50_000, operators=1, split="test")
     assert error.value.hint
 
 
@@ -166,6 +166,6 @@ def test_a_drift_changes_so_many_meanings_from_the_second_half_on() -> None:
 
 
 def test_without_unseen_pairs_the_world_is_as_it_was() -> None:
-    problems = World.create(0).problems(3, operators=2, part="train")
+    problems = World.create(0).problems(3, operators=2, split="train")
     assert [p.id for p in problems] == [f"world/0/train/2op/000{i}" for i in range(3)]
     assert problems[0].prompt == "In the field, compute ( 37 rud 11 ) hup 37."

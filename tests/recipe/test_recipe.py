@@ -349,7 +349,7 @@ def test_the_schema_is_json_and_mentions_every_key() -> None:
     schema = json.loads(json.dumps(Recipe.model_json_schema()))
     assert set(schema["properties"]) == set(Recipe.model_fields)
     assert schema["additionalProperties"] is False
-    described = schema["$defs"]["Distill"]["properties"]["warmup"]
+    described = schema["$defs"]["DistillSection"]["properties"]["warmup"]
     assert described["description"] and described["minimum"] == 0 and described["default"] == 10
 
 

@@ -11,7 +11,7 @@ from pmd_agent.types import TIERS, Experience
 if TYPE_CHECKING:
     from pmd_agent.memory import Entry, Memory
     from pmd_agent.runs.folder import RunDir
-    from pmd_agent.runs.program_trace import Asked
+    from pmd_agent.runs.program_trace import ProgramTrace
 
 
 class Prompts:
@@ -44,10 +44,10 @@ class Prompts:
             return
         if entry_id in self._imported:
             yield f"Its prompt is {self._elsewhere}."
-        elif (asked := find(self._directory.path, entry_id)) is None:
+        elif (trace := find(self._directory.path, entry_id)) is None:
             yield f"Its prompt is not kept: {self._file(entry_id) or self._directory.path} has none."
         else:
-            yield from _calls(asked)
+            yield from _calls(trace)
         for again in entry.merged if entry_id == entry.id else ():
             yield f"said again as {again}: `pmd memory show {self._directory.path} {again} --prompt`"
 
@@ -78,13 +78,13 @@ class Prompts:
         yield from _said("answer", entry.text)
 
 
-def _calls(asked: Asked) -> Iterator[str]:
-    if not asked.calls:
-        yield f"{asked.program} wrote it, and asked no language model."
-    if asked.left_out:
-        yield f"{asked.left_out} earlier calls are not kept."
-    for number, call in enumerate(asked.calls, 1):
-        yield f"call {number} of {len(asked.calls)} · {call.model}"
+def _calls(trace: ProgramTrace) -> Iterator[str]:
+    if not trace.calls:
+        yield f"{trace.program} wrote it, and asked no language model."
+    if trace.left_out:
+        yield f"{trace.left_out} earlier calls are not kept."
+    for number, call in enumerate(trace.calls, 1):
+        yield f"call {number} of {len(trace.calls)} · {call.model}"
         for message in call.messages:
             yield from _said(message.role, message.text)
         for answer in call.answers:

@@ -32,9 +32,9 @@ def recall(
         recipe = directory.recipe
         problem = _problem(recipe, text, console)
         (found,) = recall_all(memory, [problem], [[]], wanted(recipe, directory.next_step))
-        count, markers = _reader(recipe)
+        count, special_tokens = _reader(recipe)
         budget = recipe.memory.max_tokens
-        reading = read(found.context, None, max_tokens=budget, count_tokens=count, markers=markers)
+        reading = read(found.context, None, max_tokens=budget, count_tokens=count, special_tokens=special_tokens)
         text = reading.messages[-1]["content"]
         console.info(text)
         console.info("")
@@ -120,7 +120,7 @@ def _reader(recipe: Recipe) -> tuple[Callable[[str], int], frozenset[str]]:
     if recipe.policy.type == "scripted":
         return lambda text: len(text.encode("utf-8", "replace")), frozenset()
     from pmd_agent.models.loading import load_tokenizer
-    from pmd_agent.policies.base import markers_of
+    from pmd_agent.policies.base import special_tokens_of
 
     tokenizer = load_tokenizer(recipe.policy.model)
-    return lambda text: len(tokenizer(text, add_special_tokens=False).input_ids), markers_of(tokenizer)
+    return lambda text: len(tokenizer(text, add_special_tokens=False).input_ids), special_tokens_of(tokenizer)

@@ -92,20 +92,18 @@ def lift(
 
     console = Console()
     with opened(run) as (_, memory):
-        standings = memory.standings()
+        effects = memory.effects()
         rows = []
-        for name in standings.measured():
-            e, entry = standings.of(name), memory.get(name)
+        for name in effects.measured():
+            e, entry = effects.of(name), memory.get(name)
             text = " ".join(entry.text.split())[:LINE] if entry else ""
             numbers = (f"{e.lift:+.4f}", f"{e.error:.4f}", f"{e.right.mean:+.4f}", f"{e.right.error:.4f}", round(e.n))
-            rows.append((e.lift, (name, standings.state(name), *numbers, text)))
+            rows.append((e.lift, (name, effects.state(name), *numbers, text)))
         tried = []
-        for name in standings.all_tried():
-            t, entry = standings.tried(name), memory.get(name)
+        for name in effects.all_tried():
+            t, entry = effects.tried(name), memory.get(name)
             text = " ".join(entry.text.split())[:LINE] if entry else ""
-            tried.append(
-                (t.mean, (name, standings.state(name), f"{1 + t.mean:.2f}", f"{t.error:.2f}", round(t.n), text))
-            )
+            tried.append((t.mean, (name, effects.state(name), f"{1 + t.mean:.2f}", f"{t.error:.2f}", round(t.n), text)))
     if rows:
         console.table(["id", "state", "lift", "±", "on correct", "±", "n", "text"], _ends(rows, limit))
     if tried:
@@ -179,18 +177,18 @@ def _tree(memory: Memory, prompts: Prompts, entry: Entry, depth: int) -> Iterato
 
 def _standing(memory: Memory, entry: Entry) -> dict[str, object]:
     """How it fared so far; nothing where nothing is known."""
-    standings = memory.standings()
+    effects = memory.effects()
     facts: dict[str, object] = {}
-    if uses := standings.uses(entry.id):
+    if uses := effects.uses(entry.id):
         facts["read in teaching"] = uses
-    evidence = standings.of(entry.id)
+    evidence = effects.of(entry.id)
     if evidence.n >= 2:
         facts["lift"] = f"{evidence.lift:+.4f} ± {evidence.error:.4f} nats per token"
         facts["on correct rollouts"] = f"{evidence.right.mean:+.4f} ± {evidence.right.error:.4f}"
-    if (tried := standings.tried(entry.id)).n >= 2:
+    if (tried := effects.tried(entry.id)).n >= 2:
         facts["alone"] = f"correct rollouts {1 + tried.mean:.2f} ± {tried.error:.2f} times as likely"
-    if why := standings.why(entry.id):
-        facts[standings.state(entry.id)] = why
+    if why := effects.why(entry.id):
+        facts[effects.state(entry.id)] = why
     return facts
 
 

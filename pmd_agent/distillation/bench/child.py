@@ -18,7 +18,7 @@ from pmd_agent.distillation.bench.work import Work, batch_of, flops, model_of
 from pmd_agent.distillation.losses import Judged, Tokens, distilled
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import PMDError
-from pmd_agent.recipe.distill import Distill
+from pmd_agent.recipe.distill import DistillSection
 
 
 def ceiling(work: Work) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def loss(contestant: str, *, vocabulary: int, tokens: int, width: int, logits: i
     student_ND.requires_grad_()
     target_N = torch.randint(vocabulary, (tokens,))
     sampled_N = torch.full((tokens,), -50.0)
-    settings = Distill()
+    settings = DistillSection()
     chunks.LOGITS = logits or chunks.LOGITS
 
     def judge(hidden_ND: Tensor, others_ND: list[Tensor], part: Tokens) -> Judged:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pmd_agent.distillation.example import Example
 from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, answering_as, copy_adapter
-from pmd_agent.recipe.distill import Distill
+from pmd_agent.recipe.distill import DistillSection
 
 
 class NaiveTrainer:
@@ -19,7 +19,7 @@ class NaiveTrainer:
     `rows` rollouts go through the model at a time; on a GPU, half of them whenever memory does not suffice.
     """
 
-    def __init__(self, model: Any, settings: Distill, *, rows: int) -> None:
+    def __init__(self, model: Any, settings: DistillSection, *, rows: int) -> None:
         self.model, self.settings, self.rows = model, settings, rows
         base = model.get_base_model()
         self._device: torch.device = base.device
@@ -70,7 +70,9 @@ class NaiveTrainer:
         return logits[:, len(prompts[0]) - 1 : -1]
 
 
-def naive_loss(student_BTV: Tensor, teacher_BTV: Tensor, targets: Tensor, sampled: Tensor, settings: Distill) -> Tensor:
+def naive_loss(
+    student_BTV: Tensor, teacher_BTV: Tensor, targets: Tensor, sampled: Tensor, settings: DistillSection
+) -> Tensor:
     """(B, T) min(ratio, clip) JSD over the student's top k and a tail, in nats, from log-probabilities over the vocabulary."""
     student = torch.log_softmax(student_BTV.float(), -1)
     with torch.no_grad():

@@ -13,7 +13,7 @@ import torch
 
 from pmd_agent.distillation.example import Example
 from pmd_agent.models.loading import STUDENT, adapter_parameters
-from pmd_agent.recipe.distill import Distill
+from pmd_agent.recipe.distill import DistillSection
 
 
 def unavailable() -> str:
@@ -34,7 +34,7 @@ def unavailable() -> str:
 class TrlTrainer:
     """One update by TRL's loss; its own settings but for the loss, which is SDPO's published one."""
 
-    def __init__(self, model: Any, tokenizer: Any, settings: Distill) -> None:
+    def __init__(self, model: Any, tokenizer: Any, settings: DistillSection) -> None:
         from datasets import Dataset
         from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 

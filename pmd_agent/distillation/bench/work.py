@@ -12,7 +12,7 @@ from pmd_agent.distillation.batches import student_row, teacher_row
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forest import Forest, plant
 from pmd_agent.models.loading import attach_lora, choose_device, choose_dtype, load_base
-from pmd_agent.recipe.distill import Distill, Lora
+from pmd_agent.recipe.distill import DistillSection, LoraSection
 
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen3-8b": {
@@ -52,12 +52,12 @@ class Work:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def settings(self) -> Distill:
+    def settings(self) -> DistillSection:
         """SDPO's published loss, an EMA teacher."""
-        return Distill(
+        return DistillSection(
             batch_tokens=self.batch_tokens,
             gradient_checkpointing=self.checkpointing,
-            lora=Lora(rank=self.rank, alpha=2 * self.rank),
+            lora=LoraSection(rank=self.rank, alpha=2 * self.rank),
         )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
-from pmd_agent.policies.base import Messages, markers_of
+from pmd_agent.policies.base import Messages, special_tokens_of
 from pmd_agent.policies.vllm.client import Lost, NotServed, VllmClient
 from pmd_agent.policies.vllm.server import Server, VllmServer
 from pmd_agent.types import Completion, Sampling
@@ -66,7 +66,7 @@ class VllmPolicy:
         """
         self.server, self.tokenizer, self.context = server, tokenizer, context
         self.version = 0
-        self.markers = markers_of(tokenizer)
+        self.special_tokens = special_tokens_of(tokenizer)
         self.thinking, self.timeout = thinking, timeout
         self._eos_ids, self._in_flight, self._sleeps = sorted(set(eos_ids)), in_flight, sleep
         self._client = VllmClient(connections=in_flight, timeout=timeout)
