@@ -8,7 +8,7 @@ recipe switches stages off, the page stays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pmd_agent.console import Console
@@ -19,6 +19,7 @@ from pmd_agent.runs.program_trace import pack
 from pmd_agent.stages import (
     Metrics,
     Parts,
+    TeacherPrompts,
     attempt,
     distil,
     evaluate,
@@ -27,6 +28,7 @@ from pmd_agent.stages import (
     reflect,
     remember,
     sync,
+    teacher_prompts,
     tidy,
     verify,
     weigh,
@@ -47,14 +49,15 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
         reflect(parts, m, problems_P, experiences_PG)  # DSPy, run by the policy
         generalise(parts, m)  # DSPy, every K steps
         tidy(parts, m)  # budgets and ages
-        recalled_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
-        teaching = distil(parts, m, rollouts_PG, verdicts_PG, recalled_P)
-        weigh(parts, m, rollouts_PG, verdicts_PG, teaching)  # did reading them help?
+        recalled_P = recall(parts, m, problems_P, experiences_PG)
+        prompts = teacher_prompts(parts, m, rollouts_PG, verdicts_PG, recalled_P)  # what the teacher reads
+        effects = distil(parts, m, rollouts_PG, verdicts_PG, prompts)
+        weigh(parts, m, rollouts_PG, verdicts_PG, prompts, effects)  # did reading them help?
         sync(parts, m, run.path / "adapters")  # the next attempts are on-policy
         validate(parts, m)
         if not parts.recipe.memory.persist:
             parts.memory.rollback(step)  # transient: nothing outlives its step
-        commit(parts, m, run, rollouts_PG, verdicts_PG, teaching.read)
+        commit(parts, m, run, rollouts_PG, verdicts_PG, prompts)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
 
@@ -97,14 +100,15 @@ def commit(
     run: RunDir,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
-    taught: Mapping[str, Sequence[str]],
+    prompts: TeacherPrompts,
 ) -> None:
     """The step as one: metrics, rollouts, what the programs were asked, and the state that a resumed run starts from."""
+    taught = prompts.teaching
     rows = [
         {
             "id": r.id, "problem": r.problem_id, "text": r.text, "tokens": len(r.completion_ids), "finish_reason": r.finish_reason,
             "policy_version": r.policy_version, "logprob": sum(r.logprobs), "reward": v.reward, "correct": v.correct,
-            "answer": v.answer, "feedback": v.feedback, "taught_by": list(taught.get(r.id, ())),
+            "answer": v.answer, "feedback": v.feedback, "taught_by": list(taught[r.id].shown) if r.id in taught else [],
         }
         for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
         for r, v in zip(rollouts, verdicts, strict=True)

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe.distill import DistillSection
+from pmd_agent.recipe.gone import without_gone
 from pmd_agent.recipe.keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe.memory import MemorySection
 from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems, WorldProblems
@@ -229,8 +230,6 @@ class Recipe(Section):
         if isinstance(self.problems, WorldProblems) and self.problems.drift and self.rollout.shuffle:
             raise ValueError("problems.drift begins with the second half of the problems: set rollout.shuffle=false")
         lift = self.memory.lift
-        if lift.trial and lift.leave_out:
-            raise ValueError("memory.lift: trial measures what leave_out does, and judges by it: leave one of them 0")
         if lift.trial and lift.harmful is None:
             raise ValueError("memory.lift.trial ends by memory.lift.harmful: set it, or leave out the trial")
         if lift.trial and self.memory.tiers and (not self.distill.enabled or self.policy.type == "scripted"):
@@ -272,8 +271,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse_recipe(data: Mapping[str, Any], source: str = "the recipe") -> Recipe:
     """Validate plain data. Raises RecipeError with every fault in it, each on a line."""
-    data = fill_types(data, Recipe)
-    faults = list(unknown_keys(data, Recipe))
+    data, faults = without_gone(fill_types(data, Recipe))
+    faults += unknown_keys(data, Recipe)
     if not faults:
         try:
             return Recipe.model_validate(data)

@@ -149,8 +149,6 @@ def _problem(memory: Memory, name: str, insights: Sequence[Insight], prompts: Ma
 def _use(memory: Memory, entry_id: str) -> str:
     effects = memory.effects()
     said = f", read for {_times(effects.uses(entry_id), 'rollout')}" if effects.uses(entry_id) else ""
-    if (lift := effects.of(entry_id)).n:
-        said += f", lift {lift.lift:+.3f} ± {lift.error:.3f}"
     if (tried := effects.tried(entry_id)).n:
         said += f", alone {1 + tried.mean:.2f} ± {tried.error:.2f} times as likely"
     return said

@@ -2,10 +2,10 @@
 
 No tensors here: what a stage needs of a model is behind `Policy`, what learning needs is behind the trainer.
 
-practice.py   attempt, verify, remember         reflect.py    reflect, generalise
-reading.py    recall                            distil.py   distil, sync
-retain.py    tidy, weigh                       evaluate.py  evaluate
-parts.py      what all of them share
+attempt.py   attempt, verify, remember       reflect.py   reflect, generalise
+recall.py    recall                          teacher_prompts.py  what teachers read
+distil.py    distil, sync                    retain.py    tidy, weigh
+evaluate.py  evaluate                        parts.py     what all of them share
 """
 
 from pmd_agent.stages.attempt import attempt, remember, verify
@@ -15,8 +15,9 @@ from pmd_agent.stages.parts import Metrics, Parts, seed_for
 from pmd_agent.stages.recall import recall, wanted
 from pmd_agent.stages.reflect import generalise, reflect
 from pmd_agent.stages.retain import tidy, weigh
+from pmd_agent.stages.teacher_prompts import TeacherPrompts, teacher_prompts
 
 __all__ = [
-    "Metrics", "Parts", "attempt", "distil", "evaluate", "generalise", "publish_adapter", "recall", "reflect", "remember",
-    "seed_for", "sync", "tidy", "verify", "wanted", "weigh",
+    "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "publish_adapter", "recall", "reflect",
+    "remember", "seed_for", "sync", "teacher_prompts", "tidy", "verify", "wanted", "weigh",
 ]  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from pmd_agent.memory import Limits, Rules
+from pmd_agent.memory import Limits, Rules, Sums
 from pmd_agent.memory.effects import State
-from pmd_agent.stages.draw import Teaching
 from pmd_agent.stages.parts import Metrics, Parts, frozen, stage
+from pmd_agent.stages.teacher_prompts import TeacherPrompts
 from pmd_agent.types import Rollout, Verdict
 
 
@@ -34,7 +34,8 @@ def weigh(
     m: Metrics,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
-    teaching: Teaching,
+    prompts: TeacherPrompts,
+    effects: Mapping[str, Sums],
 ) -> None:
     """How the memories fared in this step goes into the ledger; the harmful are quarantined, the absorbed retired."""
     settings = parts.recipe.memory
@@ -44,17 +45,9 @@ def weigh(
     for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True):
         if checked := [bool(v.correct) for v in verdicts_G if v.correct is not None]:
             passed[rollouts_G[0].problem_id] = sum(checked) / len(checked)
-    found = teaching.observed(rollouts_PG, verdicts_PG)
-    lift = {name: e.numbers() for name, e in found.items()}
-    tried = {name: [s.n, s.total, s.squares] for name, s in teaching.tried.items()}
-    measured = {name: part for name, part in (("lift", lift), ("tried", tried)) if part}
-    parts.memory.note(m.step, passed=passed, uses=teaching.uses(), **measured)
-    rules = Rules(settings.lift.harmful, settings.lift.least, bool(settings.lift.trial), settings.lift.absorbed)
-    parts.memory.judge(m.step, rules)
-    effects = parts.memory.effects()
-    for tier in settings.tiers:
-        if (evidence := effects.of(f"tier:{tier}")).n >= settings.lift.least:
-            m.values[f"lift_{tier}"] = evidence.lift
+    tried = {name: [s.n, s.total, s.squares] for name, s in effects.items()}
+    parts.memory.note(m.step, passed=passed, uses=prompts.uses(), **({"tried": tried} if tried else {}))
+    parts.memory.judge(m.step, Rules(settings.lift.harmful, bool(settings.lift.trial), settings.lift.absorbed))
     states: tuple[tuple[State, str], ...] = (
         ("trial", "on_trial"),
         ("quarantined", "quarantined"),

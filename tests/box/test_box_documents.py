@@ -22,7 +22,7 @@ from pmd_agent.box.documents import (
 )
 from pmd_agent.box.stream import Stream, collate, segments
 from pmd_agent.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
-from pmd_agent.distillation.teacher_prompt import student_messages, teacher_messages
+from pmd_agent.distillation.teacher_prompt import student_messages, teacher_page
 from pmd_agent.models.loading import load_tokenizer
 from pmd_agent.pipelines.prompts import choose_attempts
 from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
@@ -134,9 +134,9 @@ def test_abstraction_targets_by_hand() -> None:
 def test_the_teachers_prompt_is_the_one_that_was_trained_on() -> None:
     (problem,) = World.create(0).problems(1, operators=2, split="x")
     behavior = Behavior("b", "behavior_x", "Use zog max.", "c", 1, (), 0, 0)
-    text = teacher_messages(TeacherContext(problem, behaviors=(behavior,)), None, max_tokens=999, count_tokens=len)[-1][
-        "content"
-    ]
+    text = teacher_page(
+        TeacherContext(problem, behaviors=(behavior,)), None, max_tokens=999, count_tokens=len
+    ).messages[-1]["content"]
     rng = random.Random(0)
     seen = [MAKERS["memory"](rng).turns[1][1] for _ in range(200)]
     head = text.split("- Use")[0]

@@ -34,7 +34,7 @@ def test_the_naive_step_is_the_same_step(work: Work) -> None:
     batch = batch_of(work, 300)
     ours, naive = model_of(work), model_of(work)
     trainer = Trainer(ours, work.settings().model_copy(update={"warmup": 0}), pad_id=0, seed=0)
-    assert not trainer.reader.unshared
+    assert not trainer.forward.unshared
     loss = trainer.step(batch)["loss"]
     assert NaiveTrainer(naive, work.settings(), rows=2).step(batch) == pytest.approx(loss, abs=1e-5) and loss > 0.01
     for name, p in adapter_parameters(ours, STUDENT).items():

@@ -151,7 +151,7 @@ def test_a_dataset_of_the_hub(tmp_path: Path) -> None:
     ("keys", "reason"),
     [
         ({"split_field": "prt"}, r"has a field 'prt' \(given as problems.split_field\)"),
-        ({"split_field": "part", "test_path": "b.jsonl"}, "has a test part of its own"),
+        ({"split_field": "part", "test_path": "b.jsonl"}, "has a test split of its own"),
         ({"split_field": "level"}, r"'level', which says the split, is 'L0': not train, validation or test"),
         ({"split_field": "part", "where": {"part": ["train", "dev"]}}, "is of the split 'test'"),
         ({"test_path": "b.jsonl", "where": {"year": {"max": 2001}}}, "b of .* has no problem that is wanted"),

@@ -63,11 +63,11 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from pmd_agent.recipe import parse_recipe
-import pmd_agent.runs.folder, pmd_agent.run_files
+import pmd_agent.runs.folder, pmd_agent.runs.files
 from pmd_agent.runs.folder import RunDir
 
 recipe = parse_recipe(json.loads(sys.argv[1]))
-pmd_agent.run_dir.describe_environment = dict  # it asks git, a hundred times over
+pmd_agent.runs.folder.describe_environment = dict  # it asks git, a hundred times over
 
 def save(folder, value):
     for name in "ab":

@@ -39,7 +39,7 @@ def step(contestant: str, work: Work) -> dict[str, Any]:
     run: Callable[[], Any]
     if contestant == "pmd":
         trainer = Trainer(model, work.settings(), pad_id=0, seed=0)
-        report["unshared"] = trainer.reader.unshared
+        report["unshared"] = trainer.forward.unshared
         run = lambda: trainer.step(batch)["loss"]  # noqa: E731
     elif contestant == "naive":
         naive = NaiveTrainer(model, work.settings(), rows=len(batch))
