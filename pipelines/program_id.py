@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import dspy
+
+from pmd_agent.pipelines.state import plain
 
 
 def program_of(module: dspy.Module, model: str) -> str:
@@ -17,6 +20,6 @@ def program_of(module: dspy.Module, model: str) -> str:
         fields = {key: str(field.json_schema_extra) for key, field in predictor.signature.fields.items()}
         parts.append(f"{name}\n{predictor.signature.instructions}\n{sorted(fields.items())}")
         if predictor.demos:
-            parts.append(repr([sorted((str(k), str(v)) for k, v in dict(demo).items()) for demo in predictor.demos]))
+            parts.append(json.dumps(plain(predictor.demos), sort_keys=True))
     digest = hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:8]
     return f"{type(module).__module__}:{type(module).__qualname__}#{digest} by {model}"
