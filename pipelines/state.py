@@ -7,7 +7,8 @@ ask stays as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,38 @@ METADATA = "metadata"
 
 def state_of(module: dspy.Module) -> dict[str, Any]:
     """Plain data. An example that holds objects, such as a view, holds their texts afterwards: as they were sent."""
-    state: dict[str, Any] = json.loads(to_json(plain(module.dump_state())))
+    with _without_models(module):
+        state: dict[str, Any] = json.loads(to_json(plain(module.dump_state())))
     for part in state.values():
         if isinstance(part, dict) and "signature" in part:
-            part |= {"lm": None, "traces": [], "train": []}
+            part |= {"traces": [], "train": []}
     return state
 
 
 def restore(module: dspy.Module, state: Mapping[str, Any], source: object = "its state") -> None:
     """Give a module the state of another of its kind. Raises PipelineError where it does not fit; then nothing is changed."""
-    models = [(predictor, predictor.lm) for _, predictor in module.named_predictors()]
     try:
-        module.load_state({name: part for name, part in state.items() if name != METADATA})
+        with _without_models(module):
+            module.load_state({name: part for name, part in state.items() if name != METADATA})
     except Exception as error:
         kind = type(module).__qualname__
         raise PipelineError(
             f"{source} does not fit {kind}: {type(error).__name__}: {error}.",
             f"Use the {kind} that it was saved from, or start another run with --name NAME.",
         ) from None
-    for predictor, lm in models:
-        predictor.lm = lm
+
+
+@contextmanager
+def _without_models(module: dspy.Module) -> Iterator[None]:
+    """Which models its predictors ask is no state: one in this process cannot even be written down."""
+    models = [(predictor, predictor.lm) for _, predictor in module.named_predictors()]
+    for predictor, _ in models:
+        predictor.lm = None
+    try:
+        yield
+    finally:
+        for predictor, lm in models:
+            predictor.lm = lm
 
 
 def settle(module: dspy.Module) -> dspy.Module:
