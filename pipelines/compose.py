@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import dspy
 
-from pmd_agent.types import Experience, Problem
+from pmd_agent.types import Attempt, ProblemView
 
 
 class After(dspy.Module):  # type: ignore[misc]
@@ -21,7 +21,7 @@ class After(dspy.Module):  # type: ignore[misc]
         super().__init__()
         self.first, self.others = first, list(others)
 
-    def forward(self, problem: Problem, experiences: Sequence[Experience]) -> dspy.Prediction:
+    def forward(self, problem: ProblemView, experiences: Sequence[Attempt]) -> dspy.Prediction:
         draft = self.first(problem=problem, experiences=experiences)
         for refine in self.others:
             draft = refine(problem=problem, experiences=experiences, draft=draft)
@@ -35,7 +35,7 @@ class Beside(dspy.Module):  # type: ignore[misc]
         super().__init__()
         self.reflectors = list(reflectors)
 
-    def forward(self, problem: Problem, experiences: Sequence[Experience]) -> dspy.Prediction:
+    def forward(self, problem: ProblemView, experiences: Sequence[Attempt]) -> dspy.Prediction:
         found = [reflector(problem=problem, experiences=experiences) for reflector in self.reflectors]
         return dspy.Prediction(
             strategies=list(dict.fromkeys(text for f in found for text in f.strategies)),
@@ -62,7 +62,7 @@ class Critic(dspy.Module):  # type: ignore[misc]
         self.attempts, self.attempt_chars = attempts, attempt_chars
         self.revise = dspy.Predict(ReviseInsights)
 
-    def forward(self, problem: Problem, experiences: Sequence[Experience], draft: dspy.Prediction) -> dspy.Prediction:
+    def forward(self, problem: ProblemView, experiences: Sequence[Attempt], draft: dspy.Prediction) -> dspy.Prediction:
         from pmd_agent.pipelines.prompts import choose_attempts, render_attempts
 
         shown = render_attempts(choose_attempts(experiences, self.attempts), self.attempt_chars)

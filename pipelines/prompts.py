@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
-from pmd_agent.text import cut, neutralise, strip_thinking
-from pmd_agent.types import Experience, Insight
+from pmd_agent.pipelines.views import one_line
+from pmd_agent.text import cut
+from pmd_agent.types import Attempt, Experience, Insight
+
+E = TypeVar("E", Attempt, Experience)
 
 
-def choose_attempts(experiences: Sequence[Experience], limit: int) -> list[Experience]:
+def choose_attempts(experiences: Sequence[E], limit: int) -> list[E]:
     """The best and the worst, contrasted: up to half correct ones, the rest failed, each text once, correct first.
 
     Where one side is short the other takes its places. Correct ones best first, failed ones worst first.
     """
     seen: set[str] = set()
-    correct: list[Experience] = []
-    failed: list[Experience] = []
+    correct: list[E] = []
+    failed: list[E] = []
     for experience in sorted(experiences, key=lambda e: -e.reward):
         key = " ".join(experience.text.split())
         if key not in seen:
@@ -28,14 +32,17 @@ def choose_attempts(experiences: Sequence[Experience], limit: int) -> list[Exper
     return (correct or failed)[:limit]
 
 
-def render_attempts(experiences: Sequence[Experience], attempt_chars: int) -> str:
-    """Numbered attempts with verdict and feedback; each trimmed in its middle to `attempt_chars` characters."""
+def render_attempts(experiences: Sequence[E], attempt_chars: int) -> str:
+    """Numbered attempts with verdict and feedback; each trimmed in its middle to `attempt_chars` characters.
+
+    The end of an attempt holds its answer. What a text may not say was seen to when the view of it was made.
+    """
     parts = []
     for number, experience in enumerate(experiences, 1):
         verdict = "correct" if experience.correct else "failed"
-        parts.append(f"[{number}] {verdict}\n{trim(experience.text, attempt_chars)}")
+        parts.append(f"[{number}] {verdict}\n{cut(experience.text, attempt_chars)}")
         if experience.feedback:
-            parts.append(f"feedback: {trim(experience.feedback, attempt_chars)}")
+            parts.append(f"feedback: {cut(experience.feedback, attempt_chars)}")
     return "\n".join(parts)
 
 
@@ -50,9 +57,4 @@ def render_insights(insights: Sequence[Insight], limit: int) -> tuple[str, list[
         problems.setdefault(" ".join(insight.text.split()), set()).add(insight.problem_id)
     kept = sorted(sorted(problems, key=lambda text: (-len(problems[text]), text))[:limit])
     shown = [insight for insight in insights if " ".join(insight.text.split()) in set(kept)]
-    return "\n".join(f"- {neutralise(text)} ({len(problems[text])})" for text in kept), shown
-
-
-def trim(text: str, limit: int) -> str:
-    """Hidden reasoning and turn markers off, then head and tail kept: the end of an attempt holds its answer."""
-    return cut(neutralise(strip_thinking(text)), limit)
+    return "\n".join(f"- {one_line(text)} ({len(problems[text])})" for text in kept), shown

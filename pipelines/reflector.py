@@ -8,14 +8,15 @@ import dspy
 
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts
 from pmd_agent.pipelines.signatures import Contrast, Postmortem
-from pmd_agent.types import Experience, Problem
+from pmd_agent.types import Attempt, ProblemView
 
 
 class Reflector(dspy.Module):  # type: ignore[misc]
     """Contrasts correct attempts with failed ones; where all failed, asks only what to avoid.
 
     A reflector is any `dspy.Module` that is called as below and returns a `dspy.Prediction` with `strategies` and
-    `lessons`, lists of sentences. Name your own in a recipe: `pipeline.reflector: package.module:Class`.
+    `lessons`, lists of sentences. It sees a problem's prompt, system, kind and id, and attempts with their verdicts; an
+    answer it does not see. Name your own in a recipe: `pipeline.reflector: package.module:Class`.
     """
 
     def __init__(self, attempts: int = 4, attempt_chars: int = 4000) -> None:
@@ -24,7 +25,7 @@ class Reflector(dspy.Module):  # type: ignore[misc]
         self.contrast = dspy.Predict(Contrast)
         self.postmortem = dspy.Predict(Postmortem)
 
-    def forward(self, problem: Problem, experiences: Sequence[Experience]) -> dspy.Prediction:
+    def forward(self, problem: ProblemView, experiences: Sequence[Attempt]) -> dspy.Prediction:
         shown = choose_attempts(experiences, self.attempts)
         attempts = render_attempts(shown, self.attempt_chars)
         if any(experience.correct for experience in shown):

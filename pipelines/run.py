@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from pmd_agent.pipelines.build import where
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.program_id import program_of
+from pmd_agent.pipelines.views import attempt_view, insight_view, problem_view
 from pmd_agent.runs.program_trace import Call, ProgramTrace, bounded
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
@@ -49,17 +50,20 @@ def reflect_all(
     max_insights: int,
     insight_chars: int,
     prefix: str = "",
+    special_tokens: Collection[str] = (),
     record: Callable[[ProgramTrace], object] = _forget,
 ) -> tuple[list[list[Insight]], dict[str, int]]:
     """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none.
 
-    `prefix` leads their ids. `record` gets what each run of the program was asked and said.
+    The program gets views of them, without answers; `special_tokens` are those of the tokenizer that reads them. `prefix`
+    leads the insights' ids. `record` gets what each run of the program was asked and said.
     """
     program = program_of(reflector, lm.model)
     jobs = [
         (i, problem, group) for i, (problem, group) in enumerate(zip(problems_P, experiences_PG, strict=True)) if group
     ]
-    answers = _run(lm, [partial(reflector, problem=p, experiences=g) for _, p, g in jobs])
+    seen = [(problem_view(p, special_tokens), [attempt_view(e, special_tokens) for e in g]) for _, p, g in jobs]
+    answers = run_programs(lm, [partial(reflector, problem=p, experiences=g) for p, g in seen])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     insights_P: list[list[Insight]] = [[] for _ in problems_P]
     for (i, problem, group), (answer, calls) in zip(jobs, answers, strict=True):
@@ -73,7 +77,7 @@ def reflect_all(
             ("lesson", answer.get("lessons")),
         )
         for kind, said in kinds:
-            texts, dropped = _clean(said, insight_chars, max_insights)
+            texts, dropped = well_formed(said, insight_chars, max_insights)
             if kind == "strategy" and not successes:
                 texts, dropped = [], dropped + len(texts)
             counts["dropped"] += dropped
@@ -91,7 +95,7 @@ def reflect_all(
                 )
                 for number, text in enumerate(texts)
             ]
-        record(bounded(problem.id, program, calls, (insight.id for insight in insights_P[i])))
+        record(bounded(problem.id, program, calls, {insight.id: insight.text for insight in insights_P[i]}))
     return insights_P, dict(counts)
 
 
@@ -106,23 +110,24 @@ def generalise_all(
     behavior_chars: int,
     supports: Callable[[str, Sequence[Insight]], Sequence[Insight]],
     prefix: str = "",
+    special_tokens: Collection[str] = (),
     record: Callable[[ProgramTrace], object] = _forget,
 ) -> tuple[list[Behavior], dict[str, int]]:
     """Behaviors of all clusters, one of each name, and counts as in `reflect_all`.
 
     `supports(rule, insights)` picks the insights that stand behind a rule: they become its sources, their problems its
-    support. Where clusters give one name different rules, the one with more support is kept. `record` as there.
+    support. Where clusters give one name different rules, the one with more support is kept. The rest as there.
     """
     program = program_of(generaliser, lm.model)
-    jobs = [(name, insights) for name, insights in clusters if insights]
-    answers = _run(lm, [partial(generaliser, insights=i) for _, i in jobs])
+    jobs = [(name, [insight_view(i, special_tokens) for i in insights]) for name, insights in clusters if insights]
+    answers = run_programs(lm, [partial(generaliser, insights=i) for _, i in jobs])
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     best: dict[str, Behavior] = {}
     for (cluster, insights), (answer, _) in zip(jobs, answers, strict=True):
         if answer is None or "behaviors" not in answer:
             counts["unparsed"] += 1
             continue
-        texts, dropped = _clean(answer.get("behaviors"), behavior_chars, max_behaviors)
+        texts, dropped = well_formed(answer.get("behaviors"), behavior_chars, max_behaviors)
         counts["dropped"] += dropped
         for text in texts:
             name, rule = name_and_rule(text)
@@ -141,7 +146,8 @@ def generalise_all(
             if name not in best or best[name].support < behavior.support:
                 best[name] = behavior
     for (cluster, _), (_, calls) in zip(jobs, answers, strict=True):
-        record(bounded(cluster, program, calls, (best[n].id for n in sorted(best) if best[n].cluster == cluster)))
+        kept = {best[n].id: best[n].text for n in sorted(best) if best[n].cluster == cluster}
+        record(bounded(cluster, program, calls, kept))
     return [best[name] for name in sorted(best)], dict(counts)
 
 
@@ -157,7 +163,7 @@ def name_and_rule(text: str) -> tuple[str, str]:
     return "behavior_" + "_".join(words[:8] or ["unnamed"]), rest.strip() if named else text
 
 
-def _run(
+def run_programs(
     lm: dspy.LM, programs: Sequence[Callable[[], dspy.Prediction]]
 ) -> list[tuple[dspy.Prediction | None, list[Call]]]:
     """Each program's prediction, None where the response did not parse, and its calls; side by side."""
@@ -200,7 +206,7 @@ def _run(
     return done
 
 
-def _clean(said: Any, chars: int, limit: int) -> tuple[list[str], int]:
+def well_formed(said: Any, chars: int, limit: int) -> tuple[list[str], int]:
     """Distinct sentences in the order given, and how many were dropped."""
     texts = [" ".join(t.split()) for t in said if isinstance(t, str)] if isinstance(said, (list, tuple)) else []
     kept = list(dict.fromkeys(t for t in texts if 0 < len(t) <= chars))[:limit]

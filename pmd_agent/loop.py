@@ -15,7 +15,7 @@ from pmd_agent.console import Console
 from pmd_agent.evaluation.gauges import alarms, internalisation
 from pmd_agent.evaluation.scores import accuracy
 from pmd_agent.runs.folder import RunDir
-from pmd_agent.runs.program_trace import pack
+from pmd_agent.runs.program_trace import FOLDER, pack
 from pmd_agent.stages import (
     Metrics,
     Parts,
@@ -113,8 +113,7 @@ def commit(
         for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
         for r, v in zip(rollouts, verdicts, strict=True)
     ]  # fmt: skip
-    save = parts.trainer.save if parts.trainer else lambda folder: None
-    run.commit(m.step, m.record(), rows, save, programs=pack(m.traces), last=m.step + 1 == parts.steps)
+    run.commit(m.step, m.record(), rows, parts.save, programs=pack(m.traces), last=m.step + 1 == parts.steps)
 
 
 def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memory: bool = False) -> None:
@@ -131,7 +130,8 @@ def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memo
 
 
 def summarise(parts: Parts, run: RunDir) -> dict[str, Any]:
-    """The adapter in its place, and summary.json."""
+    """The adapter and the programs in their places, and summary.json."""
+    parts.save_programs(run.path / FOLDER)
     if parts.trainer is not None:
         run.write_folder(run.adapter_path.name, parts.trainer.save_adapter)
     seconds: Counter[str] = Counter()

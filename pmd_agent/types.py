@@ -22,6 +22,25 @@ Tier = Literal["experience", "insight", "behavior"]
 TIERS: tuple[Tier, ...] = ("experience", "insight", "behavior")
 
 
+class Readable:
+    """Shows in a prompt as its `str`, also where a DSPy program passes the object itself, or a list of them."""
+
+    __slots__ = ()
+
+    def __contains__(self, part: str) -> bool:
+        return part in str(self)
+
+    def replace(self, old: str, new: str) -> str:
+        """DSPy indents the entries of a list so."""
+        return str(self).replace(old, new)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls, serialization=core_schema.to_string_ser_schema())
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One task that a verifier can check."""
@@ -38,6 +57,39 @@ class Problem:
     """A label by which results are also reported apart (a domain, a difficulty). Empty: not reported apart."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """What else the verifier needs (tests, metadata). Never shown to a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemView(Readable):
+    """A problem as a program sees it: without `answer` and `data`, and without a way to them. Its `str` is the prompt."""
+
+    id: str
+    prompt: str
+    """What the student read. A text in it that could pass for a mark of DSPy's, or end a turn, is broken up."""
+    system: str = ""
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return self.prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Readable):
+    """An experience as a program sees it: what was written, and what the verifier said of it. Its `str` has both."""
+
+    id: str
+    """The rollout's."""
+    text: str
+    """Without hidden reasoning. What could pass for another attempt's heading, or end a turn, is quoted."""
+    correct: bool
+    reward: float
+    """In [0, 1]; `correct` from the recipe's `rollout.success_threshold` on."""
+    feedback: str = ""
+    """What the verifier says was wrong, treated as the text is; empty where it says nothing."""
+
+    def __str__(self) -> str:
+        said = f"\nfeedback: {self.feedback}" if self.feedback else ""
+        return f"{'correct' if self.correct else 'failed'}\n{self.text}{said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +159,8 @@ class Experience:
 
 
 @dataclass(frozen=True, slots=True)
-class Insight:
-    """Tier 2, one problem: what its attempts teach, in the policy's own words."""
+class Insight(Readable):
+    """Tier 2, one problem: what its attempts teach, in the policy's own words. Its `str` is the text."""
 
     id: str
     problem_id: str
@@ -128,7 +180,10 @@ class Insight:
     merged: tuple[str, ...] = ()
     """Ids of later insights that said the same: they were not kept beside it."""
     program: str = ""
-    """What wrote it: the program's class, the hash of its instructions, and the model that ran it."""
+    """What wrote it: the program's class, the hash of its instructions and examples, and the model that ran it."""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.assembly.memory import build_embedder, open_memory
+from pmd_agent.assembly.programs import build_programs, named
 from pmd_agent.console import Console
 from pmd_agent.distillation.teacher_prompt import student_messages
 from pmd_agent.errors import ProblemError, RunError
@@ -69,7 +70,7 @@ def _lead(
     team: Team | None,
 ) -> Path:
     console = console or Console()
-    recipe = _naming(recipe, reflector=reflector, generaliser=generaliser)
+    recipe = named(recipe, reflector=reflector, generaliser=generaliser, resume=resume)
     problems = load_problems(recipe.problems)
     open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser, team=team)
     # Whatever can be wrong has been found before a folder is made.
@@ -116,12 +117,6 @@ def evaluate_run(
         parts.policy.close()
 
 
-def _naming(recipe: Recipe, **programs: dspy.Module | None) -> Recipe:
-    """The recipe with the classes of the given programs in place of those that it names."""
-    given = {name: f"{type(p).__module__}:{type(p).__qualname__}" for name, p in programs.items() if p is not None}
-    return recipe.model_copy(update={"pipeline": recipe.pipeline.model_copy(update=given)}) if given else recipe
-
-
 def _prepare(
     recipe: Recipe,
     problems: ProblemSets,
@@ -134,11 +129,9 @@ def _prepare(
     team: Team | None = None,
 ) -> Callable[[RunDir], Parts]:
     """Everything but what lives in the run's folder. `frozen`: no trainer; the policy answers with `adapter` or as it is."""
-    from pmd_agent.pipelines import build_program, outside_lm
+    from pmd_agent.pipelines import outside_lm
 
-    settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
-    reflector = reflector or build_program(recipe.pipeline.reflector, ("problem", "experiences"), **settings)
-    generaliser = generaliser or build_program(recipe.pipeline.generaliser, ("insights",), **settings)
+    programs = build_programs(recipe, reflector=reflector, generaliser=generaliser)
     if recipe.memory.bank is not None:
         read_bank(recipe.memory.bank)  # what is wrong with it is said now
     embedder = build_embedder(recipe.memory.embedder)
@@ -182,6 +175,8 @@ def _prepare(
 
     def open_in(run: RunDir) -> Parts:
         kept = recipe.memory
+        if not frozen:
+            programs.open_in(run)
         memory = open_memory(recipe, run.memory_path, embedder)
         if not frozen or not memory.shared:
             memory.rollback(run.next_step)
@@ -212,8 +207,8 @@ def _prepare(
             verifier=verifier,
             memory=memory,
             embedder=embedder,
-            reflector=reflector,
-            generaliser=generaliser,
+            reflector=programs.reflector,
+            generaliser=programs.generaliser,
             trainer=trainer,
             context=context,
             prefix=f"g{generation}/" if generation else "",

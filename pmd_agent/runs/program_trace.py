@@ -57,14 +57,17 @@ class ProgramTrace:
     """In the order in which they were sent."""
     wrote: tuple[str, ...] = ()
     """Ids of the memories that came of it: none where it did not parse."""
+    texts: tuple[str, ...] = ()
+    """What these memories said when they were written. Runs of earlier releases have none."""
     left_out: int = 0
     """Calls before these."""
 
 
-def bounded(about: str, program: str, calls: Sequence[Call], wrote: Iterable[str] = ()) -> ProgramTrace:
-    """A record of bounded size, whatever the program did."""
+def bounded(about: str, program: str, calls: Sequence[Call], wrote: Mapping[str, str] | None = None) -> ProgramTrace:
+    """A record of bounded size, whatever the program did. `wrote`: ids of memories, and their texts."""
+    wrote = wrote or {}
     kept = tuple(_bounded(call) for call in calls[-MOST_CALLS:])
-    return ProgramTrace(about, program, kept, tuple(wrote), max(0, len(calls) - MOST_CALLS))
+    return ProgramTrace(about, program, kept, tuple(wrote), tuple(wrote.values()), max(0, len(calls) - MOST_CALLS))
 
 
 def _bounded(call: Call) -> Call:
@@ -90,6 +93,7 @@ def pack(traces: Sequence[ProgramTrace]) -> list[dict[str, Any]]:
             "about": each.about,
             "program": each.program,
             "wrote": list(each.wrote),
+            "texts": list(each.texts),
             "calls": [call(c) for c in each.calls],
         }
         | ({"left_out": each.left_out} if each.left_out else {})
@@ -114,7 +118,8 @@ def unpack(lines: Iterable[Mapping[str, Any]]) -> Iterator[ProgramTrace]:
             )
             for call in line["calls"]
         )
-        yield ProgramTrace(line["about"], line["program"], calls, tuple(line["wrote"]), line.get("left_out", 0))
+        wrote, texts = tuple(line["wrote"]), tuple(line.get("texts", ()))
+        yield ProgramTrace(line["about"], line["program"], calls, wrote, texts, line.get("left_out", 0))
 
 
 def find(run: Path, entry_id: str) -> ProgramTrace | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from pmd_agent.errors import RunError
@@ -52,6 +53,19 @@ class Parts:
     """Leads the ids of all that this run writes, so that they differ from those of a bank."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """What the steps before this one reported."""
+
+    def save(self, folder: Path) -> None:
+        """All that the next step goes on from, but for the memory: weights, optimiser, programs."""
+        if self.trainer is not None:
+            self.trainer.save(folder)
+        self.save_programs(folder)
+
+    def save_programs(self, folder: Path) -> None:
+        """The instructions and examples of the programs, as files that their `load` reads."""
+        from pmd_agent.pipelines.state import write_state
+
+        write_state(self.reflector, folder / "reflector.json")
+        write_state(self.generaliser, folder / "generaliser.json")
 
 
 @dataclass(slots=True)

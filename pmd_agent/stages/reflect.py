@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pmd_agent.memory import Embedder, cluster_problems, with_old_ids
 from pmd_agent.memory.bank import BEFORE
 from pmd_agent.stages.parts import Metrics, Parts, frozen, seed_for, stage
-from pmd_agent.text import neutralise, strip_thinking
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 
 if TYPE_CHECKING:
     import dspy
-
-
-M = TypeVar("M", Experience, Insight)
 
 
 @stage
@@ -33,12 +28,13 @@ def reflect(
         parts.reflector,
         program_lm(parts, seed_for(parts.recipe, m.step, 1)),
         problems_P,
-        [[_harmless(e, parts.policy.special_tokens) for e in group] for group in experiences_PG],
+        experiences_PG,
         step=m.step,
         policy_version=parts.policy.version,
         max_insights=settings.max_insights,
         insight_chars=settings.insight_chars,
         prefix=parts.prefix,
+        special_tokens=parts.policy.special_tokens,
         record=m.traces.append,
     )
     parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
@@ -58,11 +54,10 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     due = (m.step + 1) % settings.every == 0 or m.step + 1 == parts.steps
     if not due or "behavior" not in parts.recipe.memory.tiers or frozen(parts, m.step):
         return []
-    special_tokens = parts.policy.special_tokens
     # A rule made of what is not trusted would be trusted.
     doubted = parts.memory.in_state("trial", "quarantined")
     known = {
-        problem.id: [_harmless(i, special_tokens) for i in insights]
+        problem.id: insights
         for problem in parts.train
         if (insights := [i for i in parts.memory.insights(problem.id) if i.id not in doubted])
     }
@@ -83,6 +78,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         max_behaviors=settings.max_insights,
         behavior_chars=settings.insight_chars,
         prefix=parts.prefix,
+        special_tokens=parts.policy.special_tokens,
         supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
         record=m.traces.append,
     )
@@ -112,14 +108,6 @@ def program_lm(parts: Parts, seed: int) -> dspy.LM:
     from pmd_agent.pipelines import outside_lm
 
     return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
-
-
-def _harmless(entry: M, special_tokens: frozenset[str]) -> M:
-    """The entry as a program may read it: no special token of the policy's, no hidden reasoning."""
-    if isinstance(entry, Experience):
-        text = neutralise(strip_thinking(entry.text), special_tokens)
-        return replace(entry, text=text, feedback=neutralise(entry.feedback, special_tokens))
-    return replace(entry, text=neutralise(entry.text, special_tokens))
 
 
 def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:

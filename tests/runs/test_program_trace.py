@@ -20,7 +20,7 @@ def asked(number: int, *, wrote: tuple[str, ...] = ()) -> ProgramTrace:
 
 def test_packed_and_unpacked_it_is_the_same() -> None:
     failed = Call("other/model", (Message("user", "again"),), error="LMError: gone")
-    each = [asked(0, wrote=("3/p0/strategy/0",)), asked(1), ProgramTrace("c", "q", (*asked(2).calls, failed), ("3/b",), 5)]
+    each = [asked(0, wrote=("3/p0/strategy/0",)), asked(1), ProgramTrace("c", "q", (*asked(2).calls, failed), ("3/b",), ("A rule.",), 5)]
     lines = [json.loads(line) for line in to_lines(pack(each)).splitlines()]
     assert list(unpack(lines)) == each
 
