@@ -95,6 +95,7 @@ def _confirmed_behavior(old: Behavior, new: Behavior, support_of: SupportOf) -> 
         merged=(*old.merged, new.id, *new.merged),
         program=new.program or old.program,
         cluster=new.cluster or old.cluster,
+        problems=new.problems or old.problems,
         step=new.step,
         policy_version=new.policy_version,
     )

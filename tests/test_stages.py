@@ -144,6 +144,7 @@ def test_no_rule_is_made_of_what_is_not_trusted(memory: Memory, state: str) -> N
     memory.put("insight", [entry], [], step=-1)
     memory.note(-1, states={entry.id: [state, "bank"]})
     parts = make(memory, ["9", "9", "9", "9"], memory={"lessons_kept": 1})
+    parts.policy.insights = json.dumps({"lessons": ["Never guess."], "behaviors": ["luck: Never guess."]})  # type: ignore[attr-defined]
     step(parts, 1)
     assert memory.behaviors() and memory.state(entry) == state
     assert not any("Poison the well." in str(prompt) for prompt in parts.policy.prompts)  # type: ignore[attr-defined]
@@ -171,7 +172,7 @@ def test_behaviors_outlive_a_generation_that_could_not_be_read(memory: Memory) -
     m = step(parts, 3)
     assert m.values["generalisations_unparsed"] == 1
     assert [b.name for b in memory.behaviors()] == ["behavior_sums"]
-    parts.policy.insights = json.dumps({"behaviors": ["other: Count."], "strategies": [], "lessons": []})  # type: ignore[attr-defined]
+    parts.policy.insights = json.dumps({"behaviors": ["other: Never guess."], "strategies": [], "lessons": []})  # type: ignore[attr-defined]
     step(parts, 5)
     assert [b.name for b in memory.behaviors()] == ["behavior_other"]
 

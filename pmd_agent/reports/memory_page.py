@@ -100,7 +100,7 @@ def _facts(run: RunDir, memory: Memory) -> list[str]:
 
 def _behavior(memory: Memory, entry: Behavior) -> Node:
     sources = memory.most_alike(entry.text, memory.sources_of(entry))  # all of its cluster's; first what says as much
-    about = f"{_times(entry.support, 'problem')}, last found in step {entry.step}{_use(memory, entry.id)}"
+    about = f"{entry.support_in_words}, last found in step {entry.step}{_use(memory, entry.id)}"
     shown = tuple(_insight(memory, s) for s in sources[:INSIGHTS] if isinstance(s, Insight))
     return _node(memory, entry, about, shown, len(entry.sources) - len(shown))
 

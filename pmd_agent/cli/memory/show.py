@@ -184,7 +184,7 @@ def _facts(entry: Entry) -> dict[str, object]:
     """What only this tier has."""
     facts: dict[str, object]
     if isinstance(entry, Behavior):
-        return {"name": entry.name, "cluster": entry.cluster, "support": entry.support, **_written(entry)}
+        return {"name": entry.name, "cluster": entry.cluster, "support": entry.support_in_words, **_written(entry)}
     if isinstance(entry, Insight):
         facts = {"problem": entry.problem_id, "kind": entry.kind, "confidence": round(entry.confidence, 3)}
         return facts | {"support": entry.support, **_written(entry)}
