@@ -18,6 +18,7 @@ class Bounds(Section):
     max: float | None = None
 
 
+Parse = Literal["lenient", "published"]
 Value = str | int | float | bool
 Where = dict[str, Value | tuple[Value, ...] | Bounds]
 
@@ -62,6 +63,8 @@ class SciKnowEvalProblems(Section):
     seed: int = 42
     """Of the split; 42 gives the published one."""
     verifier: str = "multiple_choice"
+    parse: Parse = "lenient"
+    """How multiple_choice reads a letter: `lenient` takes (B), b, `B: 12 g`; `published` is SDPO's rule (docs/problems.md)."""
 
 
 class SandboxSection(Section):
@@ -154,6 +157,8 @@ class Mapped(Section):
     """Of the split."""
     verifier: str = "exact"
     """exact, multiple_choice, math, code, or package.module:function."""
+    parse: Parse = "lenient"
+    """How multiple_choice reads a letter: `lenient` takes (B), b, `B: 12 g`; `published` is SDPO's rule (docs/problems.md)."""
     sandbox: SandboxSection = SandboxSection()
     """Of the verifier code."""
 
@@ -191,6 +196,8 @@ class FunctionProblems(Section):
     validation_fraction: float = Field(0.05, ge=0, lt=1)
     seed: int = 0
     verifier: str = "exact"
+    parse: Parse = "lenient"
+    """As for files."""
     sandbox: SandboxSection = SandboxSection()
 
 

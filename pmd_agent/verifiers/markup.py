@@ -23,7 +23,7 @@ LONGEST_READ = 2000
 """Characters beyond which nothing is made of an answer."""
 
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});")
-_HTML = re.compile(r"</?(?:br|b|strong|i|em|u|p|span|code|center|div)\s?/?>", re.IGNORECASE)
+_HTML = re.compile(r"</?(?:(br|p|div|center)|b|strong|i|em|u|span|code|mark|sup|sub)\s?/?>", re.IGNORECASE)
 _SCRIPTS = re.compile(r"([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+)|([₀₁₂₃₄₅₆₇₈₉]+)")
 _SCRIPT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ₀₁₂₃₄₅₆₇₈₉", "0123456789+-n0123456789")
 _VULGAR = re.compile(r"[¼½¾⅐-⅞↉]")
@@ -101,8 +101,8 @@ def plain(text: str) -> str:
 
 
 def without_html(text: str) -> str:
-    """Entities as the characters that they stand for, without tags of style."""
-    return _HTML.sub(" ", _ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
+    """Entities as the characters that they stand for, without tags of style; those that end a line do."""
+    return _HTML.sub(lambda tag: "\n" if tag[1] else " ", _ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
 
 
 def _signs(text: str) -> str:
