@@ -25,9 +25,9 @@ from pmd_agent.recipe.distill import DistillSection
 from pmd_agent.recipe.gone import without_gone
 from pmd_agent.recipe.keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe.memory import MemorySection
-from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems, WorldProblems
+from pmd_agent.recipe.problems import Bounds, Problems, SciKnowEvalProblems, WorldProblems
 from pmd_agent.recipe.section import Section
-from pmd_agent.recipe.yaml import read_value, read_yaml, write_yaml
+from pmd_agent.recipe.yaml import AS_WRITTEN, read_value, read_yaml, write_yaml
 
 # --- policy -------------------------------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ def dump_recipe(recipe: Recipe) -> str:
 def write_overrides(settings: Mapping[str, Any]) -> list[str]:
     """`key.sub=value` of each, as `load_recipe` reads them back."""
     return [
-        f"{key}={value if isinstance(value, str) and read_value(value) == value else json.dumps(value)}"
+        f"{key}={value if isinstance(value, str) and read_value(value, key) == value else json.dumps(value)}"
         for key, value in settings.items()
     ]
 
@@ -298,12 +298,21 @@ VARIANTS_SHARE = {"policy": frozenset({"model", "dtype", "device", "thinking"})}
 """Keys that mean the same in every variant: `policy.type=vllm` keeps the recipe's model."""
 
 
+def _steps(key: str) -> list[str]:
+    """From section to key. Below problems.where is the name of a field, which may have dots: `problems.where.details.level`."""
+    name = key.removeprefix(f"{AS_WRITTEN}.")
+    if name == key:
+        return key.split(".")
+    field, _, bound = name.rpartition(".")
+    return [*AS_WRITTEN.split("."), *((field, bound) if field and bound in Bounds.model_fields else (name,))]
+
+
 def _set(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"{override!r} is no override.", "Write key=value, for example distill.lr=1e-4.")
-    value = read_value(text)
-    *parents, last = key.split(".")
+    value = read_value(text, key)
+    *parents, last = _steps(key)
     for parent in parents:
         if not isinstance(data.get(parent), dict):
             data[parent] = {}
