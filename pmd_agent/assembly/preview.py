@@ -19,7 +19,7 @@ from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import verifier_of
 
-BOX = Path(__file__).parents[1] / "box" / "policy"
+BOX = Path(__file__).parents[1] / "models" / "box"
 SHOWN = 3
 """Prompts that are rendered."""
 

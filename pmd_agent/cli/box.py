@@ -13,7 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="The tiny policy that ships with pm
 def _path() -> Path:
     from importlib.resources import files
 
-    return Path(str(files("pmd_agent.box") / "policy"))
+    return Path(str(files("pmd_agent.models") / "box"))
 
 
 @app.command()
@@ -36,8 +36,8 @@ def build(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RunError(f"{out} is there already, and nothing is overwritten.", "Give another folder with --out DIR.")
-    from pmd_agent.box.train import BoxRecipe
-    from pmd_agent.box.train import build as build_box
+    from recipes.box.train import BoxRecipe
+    from recipes.box.train import build as build_box
 
     console = Console()
 
@@ -60,8 +60,8 @@ def probe(
     seed: Annotated[int, typer.Option(help="Decides the questions.")] = 1,
 ) -> None:
     """Measure what the policy can do with and without memory in its prompt."""
-    from pmd_agent.box.probes import probe as measure
     from pmd_agent.console import Console
+    from recipes.box.probes import probe as measure
 
     console = Console()
     with console.stage("probing"):

@@ -23,7 +23,7 @@ Weights = Literal["initial", "current", "ema"]
 
 def box_path() -> Path:
     """The folder of the policy that ships with pmd."""
-    return Path(__file__).parents[1] / "box" / "policy"
+    return Path(__file__).parent / "box"
 
 
 def resolve_model(name: str) -> str:

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from pmd_agent.box.documents import (
+from pmd_agent.distillation.teacher_prompt import student_messages, teacher_messages
+from pmd_agent.models.loading import load_tokenizer
+from pmd_agent.pipelines.prompts import choose_attempts
+from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
+from pmd_agent.types import Behavior, Experience, TeacherContext
+from pmd_agent.verifiers import build_verifier
+from recipes.box.documents import (
     MAKERS,
     abstract_truly,
     attempts_at,
@@ -20,14 +26,8 @@ from pmd_agent.box.documents import (
     reflect_truly,
     use,
 )
-from pmd_agent.box.stream import Stream, collate, segments
-from pmd_agent.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
-from pmd_agent.distillation.teacher_prompt import student_messages, teacher_messages
-from pmd_agent.models.loading import load_tokenizer
-from pmd_agent.pipelines.prompts import choose_attempts
-from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
-from pmd_agent.types import Behavior, Experience, TeacherContext
-from pmd_agent.verifiers import build_verifier
+from recipes.box.stream import Stream, collate, segments
+from recipes.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
 
 
 def attempt(text: str, correct: bool) -> Experience:
@@ -165,7 +165,7 @@ def test_batches_hold_like_lengths_within_their_budget() -> None:
 
 def test_documents_are_the_same_in_every_process() -> None:
     script = (
-        "import random; from pmd_agent.box.documents import MAKERS; rng = random.Random(0);"
+        "import random; from recipes.box.documents import MAKERS; rng = random.Random(0);"
         "print([maker(rng) for maker in MAKERS.values() for _ in range(20)])"
     )
     found = {

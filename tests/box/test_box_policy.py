@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pmd_agent.box.probes import probe
-from pmd_agent.box.train import BoxRecipe, build
 from pmd_agent.distillation.teacher_prompt import student_messages
 from pmd_agent.models.loading import box_path, load_base, load_tokenizer
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.types import Sampling
 from pmd_agent.verifiers import build_verifier
 from pmd_agent.verifiers.answer_tag import tagged_answer
+from recipes.box.probes import probe
+from recipes.box.train import BoxRecipe, build
 
 
 def test_loads_with_plain_transformers_and_is_small() -> None:

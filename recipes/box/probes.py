@@ -11,17 +11,6 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pmd_agent.box.documents import (
-    a_problem,
-    abstract_truly,
-    attempts_at,
-    cluster_insights,
-    never,
-    random_meaning,
-    reflect_truly,
-    use,
-)  # fmt: skip
-from pmd_agent.box.words import random_question
 from pmd_agent.distillation.teacher_prompt import render
 from pmd_agent.models.loading import load_base, load_tokenizer
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
@@ -40,6 +29,17 @@ from pmd_agent.problems.world import (
 )
 from pmd_agent.types import Sampling
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
+from recipes.box.documents import (
+    a_problem,
+    abstract_truly,
+    attempts_at,
+    cluster_insights,
+    never,
+    random_meaning,
+    reflect_truly,
+    use,
+)  # fmt: skip
+from recipes.box.words import random_question
 
 Row = dict[str, float]
 

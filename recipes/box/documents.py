@@ -16,7 +16,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pmd_agent.box.words import random_question
 from pmd_agent.distillation.teacher_prompt import render
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
@@ -24,6 +23,7 @@ from pmd_agent.pipelines.signatures import Abstract, Contrast, Postmortem
 from pmd_agent.problems.world import DOMAINS, OPERATORS, RULES, SYSTEM, Expression, problem_text, random_expression
 from pmd_agent.problems.world import solution_text as solution
 from pmd_agent.types import Experience, Insight
+from recipes.box.words import random_question
 
 Segments = list[tuple[str, bool]]
 """Pieces of an assistant's turn; True where the loss is taken."""
