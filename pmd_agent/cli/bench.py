@@ -50,13 +50,13 @@ def distill(
         raise typer.BadParameter("--teacher-prompt holds the problem and something before it: more than --prompt.")
     console = Console()
     if loss_only:
-        from pmd_agent.distillation.bench.report import bench_loss
+        from tests.benchmarks.distill.report import bench_loss
 
         bench_loss(console, vocabulary=vocabulary, tokens=tokens, width=64)
         return
-    from pmd_agent.distillation.bench.report import bench_step
-    from pmd_agent.distillation.bench.work import SHAPES, Work
+    from pmd_agent.distillation.bench import SHAPES, Work
     from pmd_agent.models.loading import choose_device, resolve_model
+    from tests.benchmarks.distill.report import bench_step
 
     choose_device(device)  # what cannot be is said before anything is measured
     if model not in SHAPES:
@@ -89,7 +89,7 @@ def memory(
 ) -> None:
     """Recall, writes, disk and cold start of a memory on Chroma, embeddings given, beside bare Chroma."""
     from pmd_agent.console import Console
-    from pmd_agent.memory.bench import measure
+    from tests.benchmarks.memory import measure
 
     console = Console()
     rows = []

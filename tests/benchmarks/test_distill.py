@@ -11,15 +11,15 @@ import torch
 
 from pmd_agent.console import Console
 from pmd_agent.distillation import chunks
-from pmd_agent.distillation.bench import report
-from pmd_agent.distillation.bench.child import step
-from pmd_agent.distillation.bench.measure import alone, timed
-from pmd_agent.distillation.bench.naive import NaiveTrainer
-from pmd_agent.distillation.bench.sdpo_trl import unavailable
-from pmd_agent.distillation.bench.work import SHAPES, Work, batch_of, flops, model_of
+from pmd_agent.distillation.bench import SHAPES, Work, batch_of, flops, model_of
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import RunError
 from pmd_agent.models.loading import STUDENT, adapter_parameters
+from tests.benchmarks.distill import report
+from tests.benchmarks.distill.child import step
+from tests.benchmarks.distill.measure import alone, timed
+from tests.benchmarks.distill.naive import NaiveTrainer
+from tests.benchmarks.distill.sdpo_trl import unavailable
 
 SMALL = {"problems": 2, "samples": 3, "prompt": 20, "teacher_prompt": 50, "completion": 12, "steps": 1, "rank": 4}
 

@@ -91,7 +91,7 @@ def alone(contestant: str, options: dict[str, Any]) -> dict[str, Any]:
         command = [
             sys.executable,
             "-m",
-            "pmd_agent.distillation.bench.child",
+            "tests.benchmarks.distill.child",
             contestant,
             json.dumps(options),
             str(out),

@@ -1,4 +1,4 @@
-"""One contestant of the benchmark, in a process of its own: python -m pmd_agent.distillation.bench.child NAME OPTIONS REPORT"""
+"""One contestant of the benchmark, in a process of its own: python -m tests.benchmarks.distill.child NAME OPTIONS REPORT"""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation import chunks
-from pmd_agent.distillation.bench.measure import Peak, matmul_ceiling, timed
-from pmd_agent.distillation.bench.naive import NaiveTrainer, naive_loss
-from pmd_agent.distillation.bench.work import Work, batch_of, flops, model_of
+from pmd_agent.distillation.bench import Work, batch_of, flops, model_of
 from pmd_agent.distillation.losses import Judged, Tokens, distilled
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import PMDError
 from pmd_agent.recipe.distill import DistillSection
+from tests.benchmarks.distill.measure import Peak, matmul_ceiling, timed
+from tests.benchmarks.distill.naive import NaiveTrainer, naive_loss
 
 
 def ceiling(work: Work) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def step(contestant: str, work: Work) -> dict[str, Any]:
         naive = NaiveTrainer(model, work.settings(), rows=len(batch))
         run = lambda: naive.step(batch)  # noqa: E731
     else:
-        from pmd_agent.distillation.bench.sdpo_trl import TrlTrainer
         from pmd_agent.models.loading import load_tokenizer
+        from tests.benchmarks.distill.sdpo_trl import TrlTrainer
 
         trl = TrlTrainer(model, load_tokenizer("box"), work.settings())
         run = lambda: trl.step(batch)  # noqa: E731

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pmd_agent.console import Console
-from pmd_agent.distillation.bench.measure import alone, available_memory
-from pmd_agent.distillation.bench.sdpo_trl import unavailable
-from pmd_agent.distillation.bench.work import Work
+from pmd_agent.distillation.bench import Work
 from pmd_agent.errors import RunError
+from tests.benchmarks.distill.measure import alone, available_memory
+from tests.benchmarks.distill.sdpo_trl import unavailable
 
 NAMES = {"pmd": "pmd", "naive": "naive Hugging Face", "trl": "TRL SDPO"}
 GIB = 2**30
