@@ -1,4 +1,4 @@
-"""Pretraining the policy in the box, from nothing, on two CPU cores: `pmd box build`.
+"""Pretraining the policy in the box, from nothing, on two CPU cores.
 
 First drills, until look-ups and then elimination work (neither forms inside the full mix), then the mix, at whose end the
 learning rate falls to zero. Matrices are updated by Muon, embeddings and norms by AdamW. The loss is the mean cross-entropy

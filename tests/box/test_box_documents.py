@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ from recipes.box.documents import (
 )
 from recipes.box.stream import Stream, collate, segments
 from recipes.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
+
+ROOT = Path(__file__).parents[2]
 
 
 def attempt(text: str, correct: bool) -> Experience:
@@ -169,7 +172,9 @@ def test_documents_are_the_same_in_every_process() -> None:
         "print([maker(rng) for maker in MAKERS.values() for _ in range(20)])"
     )
     found = {
-        subprocess.check_output([sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": seed}, text=True)
+        subprocess.check_output(
+            [sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": seed}, text=True
+        )
         for seed in ("1", "2")
     }
     assert len(found) == 1
