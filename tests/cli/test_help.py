@@ -14,7 +14,7 @@ COMMANDS = [
     [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
     ["memory", "lift"], ["memory", "report"], ["memory", "export"], ["memory", "import"],
-    ["bench"], ["bench", "distill"], ["bench", "memory"], ["compare"], ["sweep"],
+    ["bench"], ["bench", "distill"], ["compare"], ["sweep"],
 ]  # fmt: skip
 
 CHECK = """

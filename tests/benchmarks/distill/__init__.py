@@ -1,1 +1,1 @@
-"""`pmd bench distill`: what a step of distillation costs, beside a naive implementation and, where installed, TRL's."""
+"""What a step of distillation costs, beside a naive implementation and, where installed, TRL's."""

@@ -1,4 +1,4 @@
-"""Seconds, peak memory and the ceiling of the machine: each contestant alone in a process of its own."""
+"""Each contestant alone in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,72 +7,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-STATUS = Path("/proc/self/status")
-
-
-class Peak:
-    """Memory taken at most since it was made, beyond what was held then, in bytes.
-
-    On a GPU, of torch's allocator. Elsewhere, resident memory as the kernel counts it; where it cannot be reset (not Linux),
-    the process's highest ever.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        if self._cuda:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            self.held = torch.cuda.memory_allocated()
-        else:
-            if STATUS.exists():
-                Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is held now
-            self.held = _status("VmRSS") or _highest()
-
-    def taken(self) -> int:
-        if self._cuda:
-            return int(torch.cuda.max_memory_allocated()) - self.held
-        return (_status("VmHWM") or _highest()) - self.held
-
-
-def _status(key: str) -> int | None:
-    if not STATUS.exists():
-        return None
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
-
-
-def _highest() -> int:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def timed(step: Callable[[], Any], steps: int, device: torch.device) -> float:
-    """Seconds of the fastest of so many, after one that is not measured: others use the machine too."""
-    found = []
-    for number in range(steps + 1):
-        started = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if number:
-            found.append(time.perf_counter() - started)
-    return min(found)
-
-
-def matmul_ceiling(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of the best of some multiplications of square matrices: what the machine gives at most, here and now."""
-    n = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    best = timed(lambda: a @ b, 20, device)
-    return 2 * n**3 / best
+ROOT = Path(__file__).parents[3]
 
 
 def available_memory() -> int | None:
@@ -96,7 +34,7 @@ def alone(contestant: str, options: dict[str, Any]) -> dict[str, Any]:
             json.dumps(options),
             str(out),
         ]
-        environment = dict(os.environ)
+        environment = dict(os.environ) | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         if contestant.startswith("loss-"):
             # Not timed. Freed memory goes back at once, so that the kernel counts what is in use.
             environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
