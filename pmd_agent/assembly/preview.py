@@ -9,17 +9,16 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.models import BOX, box_path
 from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.overlap import Repeated, overlaps
 from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import verifier_of
 
-BOX = Path(__file__).parents[1] / "box" / "policy"
 SHOWN = 3
 """Prompts that are rendered."""
 
@@ -124,7 +123,7 @@ def _tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(BOX if model == "box" else model, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(box_path() if model == BOX else model, local_files_only=True)
     except (OSError, ValueError, KeyError):
         return None
     return tokenizer if tokenizer.chat_template else None

@@ -42,7 +42,9 @@ time.sleep(60)
 
 def test_one_process_writes_and_others_may_read(recipe: Callable[..., Recipe]) -> None:
     # Made by another process: this one would keep the lock.
-    make = "import sys; from pmd_agent.recipe import parse_recipe; from pmd_agent.runs.folder import RunDir; import json;"
+    make = (
+        "import sys; from pmd_agent.recipe import parse_recipe; from pmd_agent.runs.folder import RunDir; import json;"
+    )
     make += "RunDir.create(parse_recipe(json.loads(sys.argv[1])))"
     wanted = recipe()
     assert python(make, json.dumps(wanted.model_dump(mode="json"))).returncode == 0

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from pmd_agent.box.documents import MAKERS, Document
-from pmd_agent.box.tokenizer import END, START
+from recipes.box.documents import MAKERS, Document
+from recipes.box.tokenizer import END, START
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Planted falsehoods, and whether the loop finds them: the policy in the box, its world, and a bank of which 30 % is false.
 
-    python tests/memory/poison.py FOLDER --seeds 3 --steps 32     prints a line a run, and precision and recall
+    python -m tests.benchmarks.poison FOLDER --seeds 3 --steps 32     prints a line a run, and precision and recall
 
 Four runs a seed: the poisoned bank (`on`), the same without what is false in it (`removed`), and one in which that is true
 instead (`clean`), each memory on trial, and read by `--untried` of the teachers meanwhile; and the poisoned bank without any measuring (`off`). `clean_off` is

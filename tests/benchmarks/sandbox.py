@@ -1,6 +1,6 @@
 """How many programs a second the sandbox checks, and what share of that is the sandbox itself.
 
-    python tests/verifiers/code/bench.py data/HumanEval.jsonl [--copies 8]
+    python -m tests.benchmarks.sandbox data/HumanEval.jsonl [--copies 8]
 
 Takes HumanEval's solutions and one mutant of each, half of the programs each; checks `copies` programs of every problem; prints
 the rate, and where the seconds of the checking threads went:
@@ -13,20 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from mutants import mutants
-
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import verify_all
 from pmd_agent.verifiers.code import CodeVerifier, Limits, sandbox
+from tests.verifiers.code.mutants import mutants
 
 
 class Clock:
@@ -75,7 +71,7 @@ def programs(path: Path, copies: int) -> tuple[list[Problem], list[list[str]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", type=Path)
     parser.add_argument("--copies", type=int, default=8)
     given = parser.parse_args()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pmd_agent.memory import Memory
-from pmd_agent.memory.bench import QUERIES, _Given, _share, measure
+from tests.benchmarks.memory import QUERIES, _Given, _share, measure
 
 
 def test_what_recall_misses_is_counted() -> None:

@@ -1,4 +1,6 @@
-"""What the policy in the box can and cannot do: `pmd box probe`. Greedy answers to fresh problems of random worlds.
+"""What the policy in the box can and cannot do: greedy answers to fresh problems of random worlds.
+
+    python -m recipes.box.probe --count 200        --model DIR for another than the one in the box
 
 Accuracy is that of the final answer under the meaning drawn for each problem, which no prompt states in full unless the row
 says so. The rows of programs measure their output: share that parses, and share of sentences that are true.
@@ -6,23 +8,15 @@ says so. The rows of programs measure their output: share that parses, and share
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pmd_agent.box.documents import (
-    a_problem,
-    abstract_truly,
-    attempts_at,
-    cluster_insights,
-    never,
-    random_meaning,
-    reflect_truly,
-    use,
-)  # fmt: skip
-from pmd_agent.box.words import random_question
+from pmd_agent.console import Console
 from pmd_agent.distillation.teacher_prompt import render
+from pmd_agent.models import BOX
 from pmd_agent.models.loading import load_base, load_tokenizer
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
@@ -38,8 +32,19 @@ from pmd_agent.problems.world import (
     random_expression,
     solution_text,
 )
-from pmd_agent.types import Sampling
+from pmd_agent.types import Problem, Sampling
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
+from recipes.box.documents import (
+    a_problem,
+    abstract_truly,
+    attempts_at,
+    cluster_insights,
+    never,
+    random_meaning,
+    reflect_truly,
+    use,
+)  # fmt: skip
+from recipes.box.words import random_question
 
 Row = dict[str, float]
 
@@ -168,8 +173,6 @@ def _abstracting(policy: LocalPolicy, rng: random.Random, count: int) -> Row:
 
 
 def _choosing(policy: LocalPolicy, rng: random.Random, count: int) -> float:
-    from pmd_agent.types import Problem
-
     questions = [random_question(rng) for _ in range(count)]
     answers = _greedy(
         policy, [[{"role": "system", "content": s}, {"role": "user", "content": q}] for s, q, _ in questions], 64
@@ -199,3 +202,25 @@ def _json(answer: str) -> dict[str, list[str]] | None:
 
 def _greedy(policy: LocalPolicy, prompts: Sequence[list[dict[str, str]]], max_tokens: int) -> list[str]:
     return [group[0].text for group in policy.sample(prompts, 1, Sampling(temperature=0.0, max_tokens=max_tokens))]
+
+
+def main() -> None:
+    """A table: probes down, shares across."""
+    parser = argparse.ArgumentParser(
+        prog="recipes.box.probe", description="What a policy can do with and without memory."
+    )
+    parser.add_argument("--model", default=BOX, metavar="DIR", help="a model folder (the one in the box)")
+    parser.add_argument("--count", type=int, default=200, help="questions of each kind (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="decides the questions (%(default)s)")
+    given = parser.parse_args()
+    if given.count < 1:
+        parser.error("--count is 1 or more")
+    console = Console()
+    with console.stage("probing"):
+        rows = probe(given.model, given.count, given.seed)
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    console.table(["probe", *columns], [[name, *(row.get(column) for column in columns)] for name, row in rows.items()])
+
+
+if __name__ == "__main__":
+    main()

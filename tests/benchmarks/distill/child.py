@@ -1,10 +1,10 @@
-"""One contestant of the benchmark, in a process of its own: python -m pmd_agent.distillation.bench.child NAME OPTIONS REPORT"""
+"""One contestant of the benchmark, in a process of its own: python -m tests.benchmarks.distill.child NAME OPTIONS REPORT"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +12,51 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation import chunks
-from pmd_agent.distillation.bench.measure import Peak, matmul_ceiling, timed
-from pmd_agent.distillation.bench.naive import NaiveTrainer, naive_loss
-from pmd_agent.distillation.bench.work import Work, batch_of, flops, model_of
+from pmd_agent.distillation.bench import (
+    Cost,
+    Peak,
+    Work,
+    batch_of,
+    flops,
+    measure_ceiling,
+    measure_step,
+    timed,
+    with_adapters,
+)
 from pmd_agent.distillation.losses import Judged, Tokens, distilled
-from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import PMDError
+from pmd_agent.models import BOX
+from pmd_agent.models.loading import load_tokenizer
 from pmd_agent.recipe.distill import DistillSection
-
-
-def ceiling(work: Work) -> dict[str, Any]:
-    from pmd_agent.models.loading import choose_device, choose_dtype
-
-    device = choose_device(work.device)
-    dtype = choose_dtype(work.dtype, device)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return {"flops": matmul_ceiling(device, dtype), "name": name, "dtype": str(dtype).removeprefix("torch.")}
+from tests.benchmarks.distill.naive import NaiveTrainer, naive_loss
+from tests.benchmarks.distill.sdpo_trl import TrlTrainer
+from tests.benchmarks.distill.shapes import base_of
 
 
 def step(contestant: str, work: Work) -> dict[str, Any]:
-    """Seconds and memory of one step; memory includes gradients and optimiser, not the model."""
-    model = model_of(work)
-    base = model.get_base_model()
-    batch = batch_of(work, base.config.get_text_config().vocab_size)
-    report: dict[str, Any] = {"model_bytes": sum(p.numel() * p.element_size() for p in model.parameters())}
-    run: Callable[[], Any]
+    """What the step cost, and of the naive one how many `rows` went through the model at once."""
+    base = base_of(work)
     if contestant == "pmd":
-        trainer = Trainer(model, work.settings(), pad_id=0, seed=0)
-        report["unshared"] = trainer.forward.unshared
-        run = lambda: trainer.step(batch)["loss"]  # noqa: E731
-    elif contestant == "naive":
-        naive = NaiveTrainer(model, work.settings(), rows=len(batch))
-        run = lambda: naive.step(batch)  # noqa: E731
-    else:
-        from pmd_agent.distillation.bench.sdpo_trl import TrlTrainer
-        from pmd_agent.models.loading import load_tokenizer
-
-        trl = TrlTrainer(model, load_tokenizer("box"), work.settings())
-        run = lambda: trl.step(batch)  # noqa: E731
-    peak = Peak(base.device)
-    report["loss"] = run()  # of the same weights for all
-    report["seconds"] = timed(run, work.steps, base.device)
-    report["peak_bytes"] = peak.taken()
-    report["tokens"] = sum(len(e.completion_ids) for e in batch)
-    report["flops"] = flops(model, batch, shared=contestant == "pmd" and not report["unshared"])
+        return asdict(measure_step(work, base))
+    model = with_adapters(base, work)
+    batch = batch_of(work, base.config.get_text_config().vocab_size)
+    other: NaiveTrainer | TrlTrainer
     if contestant == "naive":
-        report["rows"] = naive.rows
-    return report
+        other = NaiveTrainer(model, work.settings(), rows=len(batch))
+    else:
+        other = TrlTrainer(model, load_tokenizer(BOX), work.settings())
+    peak = Peak(base.device)
+    loss = other.step(batch)  # of the same weights for all
+    cost = Cost(
+        loss=loss,
+        seconds=timed(lambda: other.step(batch), work.steps, base.device),
+        peak_bytes=peak.taken(),
+        model_bytes=sum(p.numel() * p.element_size() for p in model.parameters()),
+        tokens=sum(len(e.completion_ids) for e in batch),
+        flops=flops(model, batch, shared=False),
+        unshared="it shares none",
+    )
+    return asdict(cost) | ({"rows": other.rows} if isinstance(other, NaiveTrainer) else {})
 
 
 def loss(contestant: str, *, vocabulary: int, tokens: int, width: int, logits: int | None = None) -> dict[str, Any]:
@@ -95,7 +93,7 @@ def main(contestant: str, options: str, out: str) -> None:
     given = json.loads(options)
     try:
         if contestant == "ceiling":
-            report = ceiling(Work(**given))
+            report = asdict(measure_ceiling(Work(**given)))
         elif contestant.startswith("loss-"):
             report = loss(contestant.removeprefix("loss-"), **given)
         else:

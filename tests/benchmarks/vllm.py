@@ -1,6 +1,6 @@
 """How much of what vLLM can give arrives through VllmPolicy.
 
-    python -m pmd_agent.policies.vllm.bench --model box --prompts 64 --samples 8
+    python -m tests.benchmarks.vllm --model box --prompts 64 --samples 8
 
 The same requests go to the same server, by a bare client and by the policy in turn, each first every other time. The
 bare client posts and parses, no more. Printed are tokens and rollouts per second of both, and the ratio: the median of the

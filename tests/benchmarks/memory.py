@@ -1,12 +1,16 @@
 """How fast a memory is, and how large: measured against bare Chroma on this machine.
 
+    python -m tests.benchmarks.memory --entries 1000 --entries 10000
+
 Vectors are given (384 numbers, drawn around a thousand topics, as texts lie), so that no embedder is measured. Bare
 Chroma: one collection of the same vectors, metadata and configuration, upserts of the same size.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from pmd_agent.console import Console
 from pmd_agent.memory.backend.codec import metadata_of
 from pmd_agent.memory.backend.collection import ROWS_PER_CALL, open_client, open_collection
 from pmd_agent.memory.store import Memory
@@ -207,3 +212,43 @@ def _opening(call: Callable[[], Client | Memory]) -> Spent:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def row(size: int, r: Result) -> dict[str, object]:
+    """A line of the table."""
+    middle, late = r.recall(0.5), r.recall(0.99)
+    cold = {
+        "open, recall s (cpu)": r.opened,
+        "without index s (cpu)": r.scanned,
+        "bare s (cpu)": r.bare_opened,
+    }
+    return {
+        "entries": size,
+        "recall p50 ms": f"{1000 * middle.wall:.1f}",
+        "p99": f"{1000 * late.wall:.1f}",
+        "p50 cpu": f"{1000 * middle.cpu:.1f}",
+        "p99 cpu": f"{1000 * late.cpu:.1f}",
+        "nearest found %": f"{100 * r.found:.1f}",
+        "writes/s": f"{size / r.written.wall:.0f}",
+        "of bare": f"{r.ratio:.2f}",
+        "of bare cpu": f"{r.cpu_ratio:.2f}",
+        "bytes": f"{r.bytes_per_entry:.0f}",
+        "bare bytes": f"{r.bare_bytes_per_entry:.0f}",
+    } | {name: f"{spent.wall:.2f} ({spent.cpu:.2f})" for name, spent in cold.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.memory", description=__doc__.splitlines()[0])
+    parser.add_argument("--entries", type=int, action="append", help="sizes, one after the other (1000, 10000)")
+    sizes = parser.parse_args().entries or [1_000, 10_000]
+    if min(sizes) < 10:
+        parser.error("--entries is 10 or more")
+    console, rows = Console(), []
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="pmd-bench-") as folder, console.stage(f"{size} entries"):
+            rows.append(row(size, measure(Path(folder), size)))
+    console.table(list(rows[0]), [list(each.values()) for each in rows])
+
+
+if __name__ == "__main__":
+    main()

@@ -64,6 +64,7 @@ class TrlTrainer:
             train_dataset=Dataset.from_list([{"prompt": "1 + 1", "privileged_context": ""}] * 2),
             processing_class=tokenizer,
         )
+        self._trainer.current_gradient_accumulation_steps = 1  # otherwise set by its own loop, which is not run
         self._model = model
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)

@@ -1,4 +1,4 @@
-"""Pretraining the policy in the box, from nothing, on two CPU cores: `pmd box build`.
+"""Pretraining the policy in the box, from nothing, on two CPU cores.
 
 First drills, until look-ups and then elimination work (neither forms inside the full mix), then the mix, at whose end the
 learning rate falls to zero. Matrices are updated by Muon, embeddings and norms by AdamW. The loss is the mean cross-entropy
@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from torch.multiprocessing.spawn import spawn
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from pmd_agent.box.documents import MAKERS
-from pmd_agent.box.stream import Encoded, Stream, collate, segments
-from pmd_agent.box.tokenizer import train_tokenizer
+from recipes.box.documents import MAKERS
+from recipes.box.stream import Encoded, Stream, collate, segments
+from recipes.box.tokenizer import train_tokenizer
 
 LEVELS = {"pairs": (2, 4, 6, 8, 10, 12, 14, 16), "strikes": (1, 2, 3)}
 """The drills, one after another: how much is to be kept in mind (pairs; operators)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pmd_agent.console import Console
-from pmd_agent.distillation.bench.measure import alone, available_memory
-from pmd_agent.distillation.bench.sdpo_trl import unavailable
-from pmd_agent.distillation.bench.work import Work
+from pmd_agent.distillation.bench import Work
 from pmd_agent.errors import RunError
+from tests.benchmarks.distill.measure import alone, available_memory
+from tests.benchmarks.distill.sdpo_trl import unavailable
 
 NAMES = {"pmd": "pmd", "naive": "naive Hugging Face", "trl": "TRL SDPO"}
 GIB = 2**30
@@ -19,7 +20,7 @@ NAIVE_COPIES = 5
 def bench_step(work: Work, console: Console) -> dict[str, dict[str, Any]]:
     """One step by each contestant on the same batch, and a table. Returns their reports. Raises RunError."""
     with console.stage("measuring the matmul ceiling"):
-        ceiling = alone("ceiling", work.as_dict())
+        ceiling = alone("ceiling", asdict(work))
     console.info(
         f"{work.model}, LoRA rank {work.rank}: {work.problems} x {work.samples} rollouts of {work.completion} tokens, "
         f"prompt {work.prompt}, teacher's prompt {work.teacher_prompt}"
@@ -37,7 +38,7 @@ def bench_step(work: Work, console: Console) -> dict[str, dict[str, Any]]:
             console.info(f"{NAMES['trl']}: not measured: {missing}")
             continue
         with console.stage(f"measuring {NAMES[contestant]}"):
-            reports[contestant] = alone(contestant, work.as_dict())
+            reports[contestant] = alone(contestant, asdict(work))
     if "error" in reports["pmd"]:
         raise RunError(
             f"The step could not be measured: {reports['pmd']['error']}", "Choose another --model, or less of it."
@@ -54,7 +55,7 @@ def bench_step(work: Work, console: Console) -> dict[str, dict[str, Any]]:
                 100 * speed / bound if bound else None, r["loss"], r.get("rows"),
             ]
         )  # fmt: skip
-        if r.get("unshared"):
+        if contestant == "pmd" and r["unshared"]:
             console.info(f"pmd computed every rollout whole: {r['unshared']}")
     console.table(["", "s/step", "tokens/s", "peak GiB", "TFLOP", "MFU %", "loss", "rows at once"], rows)
     return reports

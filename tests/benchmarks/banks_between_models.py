@@ -1,6 +1,6 @@
 """A bank that one model made, read by another that has learnt something else.
 
-    python tests/memory/banks_between_models.py FOLDER --seeds 3      prints a line a world, and the mean
+    python -m tests.benchmarks.banks_between_models FOLDER --seeds 3      prints a line a world, and the mean
 
 The one model is the policy in the box; the other is the box after a run in another world, its adapter merged into its weights:
 about half of that world's operators bear names of the first, and mean something else. Each attempts problems of the first world and writes a bank

@@ -1,7 +1,7 @@
 """What the policy in the box is pretrained on: documents from random worlds, a new assignment of rules in every one.
 
 It therefore knows the rules, the answer format and how to read a memory, but no world's assignment. The prompts are made
-by the code that runs later: teacher prompts by `distillation.context`, reflection prompts by DSPy's adapter from the
+by the code that runs later: teacher prompts by `distillation.teacher_prompt`, reflection prompts by DSPy's adapter from the
 shipped signatures, so that they cannot drift apart.
 
 Kinds: pairs and drill (look-ups), strikes (what is left when the rest failed), arithmetic, plain (no memory), chat (several
@@ -16,7 +16,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pmd_agent.box.words import random_question
 from pmd_agent.distillation.teacher_prompt import render
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
@@ -24,6 +23,7 @@ from pmd_agent.pipelines.signatures import Abstract, Contrast, Postmortem
 from pmd_agent.problems.world import DOMAINS, OPERATORS, RULES, SYSTEM, Expression, problem_text, random_expression
 from pmd_agent.problems.world import solution_text as solution
 from pmd_agent.types import Experience, Insight
+from recipes.box.words import random_question
 
 Segments = list[tuple[str, bool]]
 """Pieces of an assistant's turn; True where the loss is taken."""
