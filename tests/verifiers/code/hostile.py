@@ -35,7 +35,7 @@ REACHES = {
     "a Unix socket": "import socket\ns = socket.socket(socket.AF_UNIX); s.connect('/run/x'); print(1)",
     "the parent's environment": "import os\nprint(open(f'/proc/{os.getppid()}/environ').read())",
     "the parent's memory": "import os\nprint(open(f'/proc/{os.getppid()}/mem', 'rb').read(1))",
-    "all processes": "import os\nprint([open(f'/proc/{p}/cmdline').read() for p in os.listdir('/proc') if p.isdigit()])",
+    "all processes": "import os\nprint([open(f'/proc/{p}/cmdline').read() for p in os.listdir('/proc') if p.isdigit()][0])",
     "the passwords": "print(open('/etc/passwd').read())",
     "its home": "import os\nprint(os.listdir('/root'), os.listdir('/home'))",
     "the checker's files": "import os\nprint([f for d, _, fs in os.walk('/') for f in fs if f.endswith('.jsonl') or 'pmd' in d][0])",

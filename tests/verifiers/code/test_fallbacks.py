@@ -18,7 +18,7 @@ from .test_hostile import children_of, left_behind
 PROBLEM = Problem("p", "?", data={"tests": [{"input": "1 2", "output": "3"}]})
 RIGHT = "print(sum(map(int, input().split())))"
 NO_NAMESPACES = "from jail import room; room.leave = frozenset; "
-NO_FILTER = "from jail import filter; filter.install = lambda: 1 / 0; "
+NO_FILTER = "from jail import filter; filter.available = lambda: False; "
 NO_MOUNTS = "from jail import system\ndef no(*_): raise PermissionError\nsystem.mount = no\n"
 
 

@@ -111,7 +111,7 @@ def test_wrong_programs_are_told_why(verifier: CodeVerifier, problem: Problem, t
 
 def test_hidden_tests_are_not_told_of(verifier: CodeVerifier) -> None:
     verdict = verifier.verify(script(t1=True, t2=True), block("print(3)"))
-    assert verdict.correct is False and verdict.feedback == "A hidden test failed: wrong output"
+    assert verdict.correct is False and verdict.feedback == "A hidden test failed: wrong result"
     crashed = verifier.verify(script(t0=True, t1=True, t2=True), block("raise ValueError(input())"))
     assert "1 2" not in crashed.feedback and "50 60" not in crashed.feedback, crashed.feedback
 
