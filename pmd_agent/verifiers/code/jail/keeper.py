@@ -66,7 +66,7 @@ class Keeper:
             output, errors = stage.drains
             parts = {"output": output.kept, "errors": errors.kept, "reply": reply_of(stage) if called else b""}
         sizes = {name: len(part) for name, part in parts.items()}
-        self.wire.send({**ended, "over": output.over, "sizes": sizes}, after=b"".join(parts.values()))
+        self.wire.send({**ended, "over": output.over or errors.over, "sizes": sizes}, after=b"".join(parts.values()))
 
     def _talk(self, play: Callable[[], int]) -> dict[str, Any]:
         nothing = os.open(_NOTHING, os.O_RDWR)
@@ -148,7 +148,7 @@ class Keeper:
             for end in found:
                 if end in waiting:
                     waiting[end].part()
-            if any(end not in waiting for end in found) or any(drain.over and not drain.tail for drain in drains):
+            if any(end not in waiting for end in found) or any(drain.over for drain in drains):
                 return False
         return True
 

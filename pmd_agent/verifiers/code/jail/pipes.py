@@ -9,17 +9,21 @@ _PARTS = 64
 
 
 class Drain:
-    """`end`: to read from, not blocking. `most`: bytes that are kept; of a `tail` the last of them, else the first."""
+    """`end`: to read from, not blocking. `most`: bytes that may come; of them `first` or `last` are kept, at most so many."""
 
-    def __init__(self, end: int, most: int, *, tail: bool = False) -> None:
-        self.end, self.most, self.tail = end, most, tail
-        self.over = False
-        """Whether there was more than is kept."""
+    def __init__(self, end: int, most: int, *, first: int = 0, last: int = 0) -> None:
+        self.end, self.most, self.first, self.last = end, most, first, last
+        self.count = 0
         self._kept = bytearray()
 
     @property
     def kept(self) -> bytes:
         return bytes(self._kept)
+
+    @property
+    def over(self) -> bool:
+        """Whether more has come than may."""
+        return self.count > self.most
 
     def part(self) -> bool:
         """Take what is there, as far as one read gives it; False where there is nothing."""
@@ -27,13 +31,12 @@ class Drain:
             part = os.read(self.end, _PART)
         except BlockingIOError:
             return False
+        self.count += len(part)
         self._kept += part
-        if len(self._kept) > self.most:
-            self.over = True
-            if self.tail:
-                del self._kept[: -self.most]
-            else:
-                del self._kept[self.most :]
+        if self.last:
+            del self._kept[: -self.last]
+        else:
+            del self._kept[self.first :]
         return bool(part)
 
     def rest(self) -> None:

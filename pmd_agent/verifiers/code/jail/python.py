@@ -17,10 +17,11 @@ import signal
 import sys
 from typing import Any
 
-DEEPEST = 50_000
-"""Levels of recursion. More than Python's own 1,000, as where contest problems come from."""
+_DEEPEST = 50_000
+"""Levels of recursion for a program that sets no limit. More than Python's 1,000, as where contest problems come from."""
 _MODULES = "bisect collections copy datetime functools heapq itertools json math operator random re string sys typing"
 _STARRED = "typing collections itertools functools heapq bisect math"
+_MOST_LEVELS = (1 << 31) - 1
 _before: set[str] = set()
 """Modules that were there before the first program."""
 _NOT_WRITTEN = 120
@@ -57,7 +58,7 @@ def begin(file: str = "") -> str:
     sys.argv[:] = [file]
     sys.orig_argv[:] = [sys.executable, file]
     sys.path.insert(0, here)
-    sys.setrecursionlimit(DEEPEST)
+    _limit_recursion()
     # The old ones have looked at what was on these descriptors when the server was started.
     streams = {
         "stdin": (0, "r", sys.stdin.errors),
@@ -79,12 +80,11 @@ def end(status: int, module: str, folder: str) -> int:
             getattr(sys.modules["threading"], "_shutdown")()  # noqa: B009 (private, and the only way)
         getattr(atexit, "_run_exitfuncs")()  # noqa: B009
     written = _flushed()
+    _flush_files()
     for name in [module, *_own_modules(folder)]:
         sys.modules.pop(name, None)
-    gc.collect()
-    for file in _files():
-        with contextlib.suppress(OSError, ValueError):
-            file.flush()
+    gc.collect()  # what has a __del__ may print
+    _flush_files()
     return status if _flushed() and written else status or _NOT_WRITTEN
 
 
@@ -120,6 +120,28 @@ def _set_flag(name: str, value: int) -> None:
     )
 
 
+def _limit_recursion() -> None:
+    """A program's own limit is counted from its first frame, not from this package's below it."""
+    really_set, told = sys.setrecursionlimit, sys.getrecursionlimit()
+    # From its frame on: `play`, whoever runs the program, and in 3.11 `exec`.
+    below, frame = 3 if sys.version_info < (3, 12) else 2, sys._getframe(2)
+    while frame.f_back:
+        below, frame = below + 1, frame.f_back
+    really_set(_DEEPEST)
+
+    def setrecursionlimit(limit: int, /) -> None:
+        nonlocal told
+        if not isinstance(limit, int) or not 1 <= limit <= _MOST_LEVELS:
+            really_set(limit)  # which says what is wrong
+        really_set(min(limit, _MOST_LEVELS - below) + below)
+        told = limit
+
+    def getrecursionlimit() -> int:
+        return told
+
+    sys.setrecursionlimit, sys.getrecursionlimit = setrecursionlimit, getrecursionlimit
+
+
 def _stream(number: int, mode: str, errors: str | None) -> io.TextIOWrapper:
     """As Python makes sys.stdin, sys.stdout and sys.stderr."""
     buffer = open(number, f"{mode}b", closefd=False)  # noqa: SIM115
@@ -140,12 +162,14 @@ def _within(folder: str, path: object) -> bool:
     return isinstance(path, str) and path.startswith(folder + os.sep)
 
 
-def _files() -> list[Any]:
-    """Files that something still holds, text before the bytes below it."""
-    found: list[Any] = [
-        o for o in gc.get_objects() if isinstance(o, io.TextIOWrapper | io.BufferedWriter | io.BufferedRandom)
-    ]
-    return sorted(found, key=lambda file: not isinstance(file, io.TextIOWrapper))
+def _flush_files() -> None:
+    """Of all that is still held by something; text before the bytes below it."""
+    kinds = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+    # By their types: to ask an object itself may run code of the program's, or fail (a proxy of what is gone).
+    found: list[Any] = [o for o in gc.get_objects() if issubclass(type(o), kinds)]
+    for file in sorted(found, key=lambda file: not issubclass(type(file), io.TextIOWrapper)):
+        with contextlib.suppress(OSError, ValueError):
+            file.flush()
 
 
 def _flushed() -> bool:

@@ -17,6 +17,8 @@ from .pipes import Drain
 PROGRAM = "program.py"
 SHOWN = 1 << 14
 """Bytes of what a program says on stderr that are looked at, from the end."""
+_ASIDE = 8
+"""So many times what may be printed may be said on stderr."""
 _FLAGS = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC
 _REPLY = 1 << 22
 """Bytes of what a call returns, as JSON."""
@@ -130,9 +132,10 @@ class Stages:
                 os.fchown(theirs, self.user, self.user)  # it may open its own output by its name
 
     def _drain(self, stage: Stage, end: int) -> None:
-        """Of output the beginning is kept, of errors the end."""
-        errors = bool(stage.drains)
-        stage.drains.append(Drain(end, SHOWN if errors else self.limits.output, tail=errors))
+        """Of output the beginning is kept, of errors the end, and there may be more of them: they are not compared."""
+        most = self.limits.output
+        drain = Drain(end, _ASIDE * most, last=SHOWN) if stage.drains else Drain(end, most, first=most)
+        stage.drains.append(drain)
 
 
 @contextlib.contextmanager
