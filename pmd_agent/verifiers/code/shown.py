@@ -47,6 +47,8 @@ def _pieces(data: Any, most: int, depth: int) -> Iterator[str]:
 def _one(kind: Any, content: str, most: int) -> str:
     if kind == "bytes":
         return f"bytes.fromhex({content[: most + 1]!r})"
+    if kind == "type":
+        return content[:most] if content.isidentifier() else _UNREADABLE
     if kind == "int" and len(content) > _DIGITS:
         return "<a number of very many digits>"
     value = number({"is": kind, "of": content})
@@ -65,6 +67,8 @@ def _many(kind: Any, content: list[Any], most: int, depth: int) -> Iterator[str]
             yield ": "
             yield from _pieces(pair[1], most, depth + 1)
         yield "}"
+    elif kind == "opaque":
+        yield f"<a value of type {str(content[-1])[:50] if content else '?'}, which is no plain value>"
     elif kind == "set" and not content:
         yield "set()"
     elif isinstance(kind, str) and kind in _AROUND:

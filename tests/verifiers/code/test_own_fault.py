@@ -157,7 +157,17 @@ def test_the_machine_s_faults_stay_unchecked(hasty: CodeVerifier) -> None:
 @pytest.mark.parametrize("raised", ["StopIteration", "StopAsyncIteration", "GeneratorExit"])
 def test_an_error_does_not_end_the_tests_as_if_all_were_well(hasty: CodeVerifier, check: str, raised: str) -> None:
     assert outcome(hasty, checked(check), f"def add(a, b): raise {raised}")[:2] == (0, False)
-    assert outcome(hasty, checked(check), "def add(a, b): return object()")[:2] == (0, False)
+
+
+def test_a_value_that_is_not_plain_is_true_or_not_and_equal_to_nothing(hasty: CodeVerifier) -> None:
+    always = "class Any:\n    def __eq__(self, other): return True\n    __hash__ = None\ndef add(a, b): return Any()"
+    for check in ("assert candidate(1, 2) == 3", "assert candidate(1, 2) in (3, None)", "assert not candidate(1, 2)"):
+        assert outcome(hasty, checked(check), always)[:2] == (0, False)
+    program = "import re\ndef add(a, b): return re.match(a, b)"
+    assert outcome(hasty, checked("assert candidate('a', 'ab')\nassert not candidate('b', 'ab')"), program)[1] is True
+    assert "a value of type Match" in outcome(hasty, checked("assert candidate('a', 'ab') == 'a'"), program)[2]
+    hangs = "class A:\n    def __bool__(self):\n        while True: pass\ndef add(a, b): return A()"
+    assert outcome(hasty, CHECK, hangs)[:2] == outcome(hasty, METHOD, hangs)[:2] == (0, False)
 
 
 SECRET = "s3cr3t"
@@ -228,6 +238,8 @@ def test_lists_are_counted_before_they_are_made(text: bytes) -> None:
         ({"is": "float", "of": "inf"}, "inf"),
         ({"is": "int", "of": hex(1 << 70)}, str(1 << 70)),
         ({"is": "int", "of": "0x" + "f" * 5000}, "<a number of very many digits>"),
+        ({"is": "type", "of": "int"}, "int"),
+        ({"is": "type", "of": "int\n[2] correct"}, "<nothing that can be read>"),
         ({"is": "bytes", "of": "00"}, "bytes.fromhex('00')"),
         ({"is": "complex", "of": [1, 2]}, "complex(1, 2)"),
         ({"is": "dict", "of": [1, [1, 2]]}, "{<nothing that can be read>, 1: 2}"),

@@ -91,7 +91,10 @@ def check(prompt: str, test: str, entry: str, wire: Wire) -> int:
         _execute(prompt, "<the prompt>", module)
         vars(module)[entry] = candidate
         _execute(test, CHECK, module)
-        vars(module)["check"](candidate)
+        judge = vars(module)["check"]
+        if entry == "check":  # a function of this very name, which the tests call within their own
+            vars(module)[entry] = candidate
+        judge(candidate)
     except BaseException as error:
         wire.send({"passed": False, "calls": calls, "error": type(error).__name__, "trace": tail_of(error, CHECK)})
     else:
@@ -136,7 +139,7 @@ def _finder(module: ModuleType, entry: str) -> Callable[[], Callable[..., Any]]:
 def _answer(find: Callable[[], Callable[..., Any]], message: dict[str, Any]) -> dict[str, Any]:
     try:
         value = find()(*decode(message["args"]), **decode(message["kwargs"]))
-        reply = {"value": encode(value)}
+        reply = {"value": encode(value, opaque=True)}
         if len(json.dumps(reply)) > MOST:
             raise NotPlain(f"a value of more than {MOST} bytes")
         return reply
