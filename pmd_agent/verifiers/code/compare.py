@@ -14,10 +14,12 @@ def same_output(got: str, expected: str) -> bool:
 
     Numbers are compared exactly: as LiveCodeBench does, no tolerance is given.
     """
-    got_lines, expected_lines = got.strip().split("\n"), expected.strip().split("\n")
-    if len(got_lines) != len(expected_lines):
+    got, expected = got.strip(), expected.strip()
+    # Counted first: what a program prints is not taken apart further than what is expected goes.
+    if got.count("\n") != expected.count("\n"):
         return False
-    return all(_same_line(g.strip(), e.strip()) for g, e in zip(got_lines, expected_lines, strict=True))
+    lines = zip(got.split("\n"), expected.split("\n"), strict=True)
+    return all(_same_line(g.strip(), e.strip()) for g, e in lines)
 
 
 def same_value(got: Any, expected: Any) -> bool:
@@ -59,7 +61,8 @@ def _is_list(data: Any, length: int) -> TypeGuard[list[Any]]:
 def _same_line(got: str, expected: str) -> bool:
     if got == expected:
         return True
-    got_words, expected_words = got.split(), expected.split()
+    expected_words = expected.split()
+    got_words = got.split(None, len(expected_words))
     if len(got_words) != len(expected_words):
         return False
     try:

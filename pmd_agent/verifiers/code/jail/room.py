@@ -111,13 +111,18 @@ def furnish(folder: str) -> None:
     system.pivot_into(folder)
 
 
+def no_one_elses(user: int) -> bool:
+    """Whether only one program runs as this user."""
+    return user >= _FIRST_USER
+
+
 def become(user: int | None) -> None:
     """Give up root, or a namespace's capabilities, for good. None: stay the user that this is. Raises OSError."""
     if user is not None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-        if user >= _FIRST_USER:  # nobody else's: it may look at its own descriptors in /proc, and no one else is let in
+        if no_one_elses(user):  # it may look at its own descriptors in /proc, and no one else is let in
             system.prctl(system.PR_SET_DUMPABLE, 1)
     system.drop_capabilities()
     system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
@@ -149,7 +154,7 @@ def set_limits(limits: Limits, *, count_processes: bool) -> None:
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_FSIZE, limits.output),
-        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -86,6 +87,8 @@ class Stages:
             os.chdir("/")
             if self.user is not None:
                 os.chown(path, os.getuid(), os.getgid())
+                if room.no_one_elses(self.user):
+                    _sweep(self.user)
 
     def _program(self, source: bytes) -> None:
         with open(PROGRAM, "xb") as file:
@@ -145,6 +148,20 @@ def _mounted(path: str, options: str) -> Iterator[None]:
         yield
     finally:
         system.unmount(path)
+
+
+def _sweep(user: int) -> None:
+    """Remove what a program, whose user was no one else's, has left where all may write."""
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        with contextlib.suppress(OSError), os.scandir(folder) as found:
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_uid != user:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        os.unlink(entry.path)
 
 
 def _input(given: bytes) -> int:
