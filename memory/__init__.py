@@ -9,7 +9,7 @@
 
     reader.py         Memory's reads                    store.py          Memory's writes
     recall.py         Memory -> TeacherContext          bank.py           a memory as a file
-    consolidation.py  who gives way to whom             deduplication.py  what says the same
+    merging.py  who gives way to whom             same_text.py  what says the same
     eviction.py       budgets and ages                  clusters.py       problems that resemble one another
     effects.py        what each memory does             trust.py          who is quarantined, retired, readmitted
     embedders.py      text -> vectors, offline          endpoint_embedder.py  the same from a server

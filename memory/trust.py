@@ -1,4 +1,4 @@
-"""What follows from how memories fared: who has passed its trial, who is quarantined, who is retired, and who returns. Pure."""
+"""The state of each memory (live, trial, quarantined, retired), decided from its measured effects. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the section `problems` of a recipe to what is trained on, validated on and tested on."""
+"""Training, validation and test problems, as the section `problems` of a recipe says."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
-"""Memory becomes weights: distil, sync."""
+"""Memory becomes weights: distil."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pmd_agent.distillation.examples import choose_examples, example_of
@@ -62,30 +60,3 @@ def tried(trainer: Trainer, trials: Sequence[Trial]) -> dict[str, Sums]:
         if alone in ratios and bare in ratios:
             sums[memory_id] = sums.get(memory_id, Sums()).plus(worth(ratios[alone] - ratios[bare]))
     return sums
-
-
-@stage
-def sync(parts: Parts, m: Metrics, folder: Path) -> None:
-    """The weights just trained become the policy's. A policy elsewhere gets every version under a name of its own."""
-    if parts.trainer is None:
-        return
-    version = m.step + 1
-    if parts.policy.shares_weights:
-        parts.policy.load(None, version)
-    else:
-        adapter = publish_adapter(parts.trainer, folder, version)
-        parts.policy.load(adapter, version)
-        for old in folder.glob("v*"):
-            if old != adapter:
-                shutil.rmtree(old)
-
-
-def publish_adapter(trainer: Trainer, folder: Path, version: int) -> Path:
-    """The student's adapter in a folder of its own, whole or not there."""
-    adapter = folder / f"v{version:06d}"
-    temporary = adapter.with_suffix(".tmp")
-    for leftover in (temporary, adapter):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    trainer.save_adapter(temporary)
-    return temporary.rename(adapter)

@@ -1,4 +1,4 @@
-"""Who stays in memory: tidy, weigh."""
+"""Which memories stay, and which of them teach: tidy, weigh."""
 
 from __future__ import annotations
 

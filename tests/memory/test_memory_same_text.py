@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pmd_agent.memory import HashingEmbedder
-from pmd_agent.memory.deduplication import same_texts
+from pmd_agent.memory.same_text import same_texts
 
 
 def same(one: str, other: str) -> bool:

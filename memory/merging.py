@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
-from pmd_agent.memory.deduplication import Same
+from pmd_agent.memory.same_text import Same
 from pmd_agent.types import Behavior, Insight
 
 SupportOf = Callable[[Collection[str]], int | None]
