@@ -8,7 +8,7 @@ recipe switches stages off, the page stays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pmd_agent.console import Console
@@ -19,10 +19,12 @@ from pmd_agent.runs.program_trace import FOLDER, pack
 from pmd_agent.stages import (
     Metrics,
     Parts,
+    Teaching,
     attempt,
     distil,
     evaluate,
     generalise,
+    optimise,
     recall,
     reflect,
     remember,
@@ -46,6 +48,7 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
         experiences_PG = remember(parts, m, rollouts_PG, verdicts_PG)
         reflect(parts, m, problems_P, experiences_PG)  # DSPy, run by the policy
         generalise(parts, m)  # DSPy, every K steps
+        optimise(parts, m, run)  # the reflector itself, where the recipe wants it
         tidy(parts, m)  # budgets and ages
         recalled_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
         teaching = distil(parts, m, rollouts_PG, verdicts_PG, recalled_P)
@@ -54,7 +57,7 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
         validate(parts, m)
         if not parts.recipe.memory.persist:
             parts.memory.rollback(step)  # transient: nothing outlives its step
-        commit(parts, m, run, rollouts_PG, verdicts_PG, teaching.read)
+        commit(parts, m, run, rollouts_PG, verdicts_PG, teaching)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
 
@@ -97,14 +100,15 @@ def commit(
     run: RunDir,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
-    taught: Mapping[str, Sequence[str]],
+    teaching: Teaching,
 ) -> None:
     """The step as one: metrics, rollouts, what the programs were asked, and the state that a resumed run starts from."""
     rows = [
         {
             "id": r.id, "problem": r.problem_id, "text": r.text, "tokens": len(r.completion_ids), "finish_reason": r.finish_reason,
             "policy_version": r.policy_version, "logprob": sum(r.logprobs), "reward": v.reward, "correct": v.correct,
-            "answer": v.answer, "feedback": v.feedback, "taught_by": list(taught.get(r.id, ())),
+            "answer": v.answer, "feedback": v.feedback, "taught_by": list(teaching.read.get(r.id, ())),
+            "teacher_gain": teaching.gains.get(r.id),
         }
         for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
         for r, v in zip(rollouts, verdicts, strict=True)
