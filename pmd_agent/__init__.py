@@ -25,6 +25,10 @@ __all__ = ["Recipe", "load_recipe", "parse_recipe", "start"]
 
 def __getattr__(name: str) -> Any:
     """Loaded when first used: `pmd --help` must not wait for torch."""
+    if name == "metrics":
+        from importlib import import_module
+
+        return import_module("pmd_agent.metrics")
     if name in _HOME:
         from importlib import import_module
 

@@ -55,6 +55,7 @@ class Recorder:
 
     examples: list[Any]
     controls: list[list[Any]] = field(default_factory=list)
+    gains: dict[str, float] = field(default_factory=dict)
 
     def step(self, examples: list[Any]) -> dict[str, float]:
         self.examples = list(examples)

@@ -105,7 +105,11 @@ def named(
 def build_programs(
     recipe: Recipe, *, reflector: dspy.Module | None = None, generaliser: dspy.Module | None = None
 ) -> Programs:
-    """Those given, else those that the recipe names. Raises PipelineError."""
+    """Those given, else those that the recipe names. Raises PipelineError, also for an optimiser that is not there."""
+    if recipe.pipeline.optimise.every:
+        from pmd_agent.pipelines.optimisers import check_optimiser
+
+        check_optimiser(recipe.pipeline.optimise.optimiser)
     given = {"reflector": reflector, "generaliser": generaliser}
     return Programs(
         *(given[role] or _build(recipe, role) for role in ROLES),

@@ -50,6 +50,8 @@ class Trainer:
         """`device`: where a model is to be that does not fit there before it is sharded; by default, where it is."""
         self.model, self.settings, self.seed, self.team = model, settings, seed, team or Team()
         self.steps = 0
+        self.gains: dict[str, float] = {}
+        """Rollout id -> how much more its teacher believed in it than the student, in the last step; nats per token."""
         self.total_steps: int | None = None
         """The run's length, which a falling learning rate follows."""
         self._unlearnt = frozenset(special_ids) if settings.mask_special else frozenset()
@@ -69,6 +71,7 @@ class Trainer:
         An update's loss is the mean over its tokens: sum of weight x loss / sum of weights.
         """
         settings = self.settings
+        self.gains = {}
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
@@ -100,6 +103,7 @@ class Trainer:
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
         tally = tally.over(self.team)
+        self.gains = tally.gains
         found = tally.metrics() | {"grad_norm": sum(norms) / max(1, len(norms)), "lr": lr}
         return found | ({"updates_skipped": float(skipped)} if skipped else {})
 

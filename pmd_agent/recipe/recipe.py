@@ -6,7 +6,7 @@ LoRA is ours.
 
     section.py   what a section is     keys.py       sections, variants, and what was probably meant
     yaml.py      YAML in and out       distill.py   the section `distill`
-    problems.py  the section `problems`  memory.py   the section `memory`
+    problems.py, memory.py, pipeline.py  the sections of these names
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pmd_agent.recipe.distill import DistillSection
 from pmd_agent.recipe.gone import without_gone
 from pmd_agent.recipe.keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe.memory import MemorySection
+from pmd_agent.recipe.pipeline import PipelineSection
 from pmd_agent.recipe.problems import Bounds, Problems, SciKnowEvalProblems, WorldProblems
 from pmd_agent.recipe.section import Section
 from pmd_agent.recipe.yaml import AS_WRITTEN, read_value, read_yaml, write_yaml
@@ -120,50 +121,6 @@ class RolloutSection(Section):
     """A reward of at least this counts as correct, where a function of yours gives it. (Code: what passes all tests.)"""
 
 
-# --- memory and the programs that write it ------------------------------------------------------------------------
-
-ModulePath = str
-"""package.module:Class"""
-
-
-class ProgramLMSection(Section):
-    """Another model than the policy to run the programs, through litellm. The summary names it: memory is not the policy's own."""
-
-    model: str | None = None
-    """provider/name, such as openai/NAME or hosted_vllm/NAME. Empty: the policy itself."""
-    api_base: str | None = None
-    """http://host:port/v1 of a server of one's own."""
-    api_key: str | None = None
-    """The environment variable that holds the key. Empty: the provider's usual one."""
-
-
-class PipelineSection(Section):
-    """The DSPy programs by which the policy writes its memory."""
-
-    lm: ProgramLMSection = ProgramLMSection()
-    weights: Literal["current", "initial"] = "current"
-    """Of the policy when it runs the programs. initial: those before the first step, which training cannot make forget them."""
-    reflector: ModulePath | list[ModulePath] = "pmd_agent.pipelines:Reflector"
-    """package.module:Class, or a list of them that work one after the other (each may refine what came before)."""
-    generaliser: ModulePath = "pmd_agent.pipelines:Generaliser"
-    attempts: int = Field(4, ge=1)
-    """Attempts shown in one reflection, the best and the worst."""
-    attempt_chars: int = Field(4000, ge=100)
-    """Each attempt is trimmed to this, head and tail kept."""
-    insight_lines: int = Field(24, ge=1)
-    """Insights shown to the generaliser at once."""
-    max_insights: int = Field(8, ge=1)
-    """At most so many strategies, and lessons, are kept of one reflection."""
-    insight_chars: int = Field(400, ge=20)
-    """A longer strategy, lesson or behavior is dropped and counted."""
-    temperature: float = Field(0.0, ge=0)
-    max_tokens: int = Field(1024, ge=16)
-    every: int = Field(10, ge=1)
-    """Behaviors are written anew every so many steps (K), and at the last one."""
-    cluster_size: int = Field(16, ge=2)
-    """Problems in a cluster, about."""
-
-
 # --- evaluation and the whole -------------------------------------------------------------------------------------
 
 
@@ -234,6 +191,12 @@ class Recipe(Section):
             raise ValueError("memory.lift.trial ends by memory.lift.harmful: set it, or leave out the trial")
         if lift.trial and self.memory.tiers and (not self.distill.enabled or self.policy.type == "scripted"):
             raise ValueError("memory.lift.trial: nothing is tried where nothing is learnt (distill.enabled=false)")
+        optimise = self.pipeline.optimise
+        weightless = self.policy.type == "scripted" or (self.policy.type == "vllm" and not self.distill.enabled)
+        if optimise.every and optimise.metric == "teacher_gain" and (weightless or self.distill.parallel == "fsdp"):
+            raise ValueError(
+                "pipeline.optimise.metric=teacher_gain needs the policy's weights in this process: set it to support"
+            )
         if self.method == "grpo" and self.distill.routing != "none":
             raise ValueError("method=grpo reinforces every rollout: distill.routing has nothing to send to a teacher")
         if self.distill.routing != "none" and self.distill.gain_patience is not None:

@@ -6,8 +6,9 @@ A file for each, of its name; but reflect.py has generalise, too, and upkeep.py 
 """
 
 from pmd_agent.stages.attempt import attempt
-from pmd_agent.stages.distil import distil
+from pmd_agent.stages.distil import Learnt, distil
 from pmd_agent.stages.evaluate import evaluate
+from pmd_agent.stages.optimise import optimise
 from pmd_agent.stages.parts import Metrics, Parts, seed_for
 from pmd_agent.stages.recall import recall, wanted
 from pmd_agent.stages.reflect import generalise, reflect
@@ -18,6 +19,6 @@ from pmd_agent.stages.upkeep import tidy, weigh
 from pmd_agent.stages.verify import verify
 
 __all__ = [
-    "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "publish_adapter", "recall", "reflect",
-    "remember", "seed_for", "sync", "teacher_prompts", "tidy", "verify", "wanted", "weigh",
+    "Learnt", "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "optimise", "publish_adapter", "recall",
+    "reflect", "remember", "seed_for", "sync", "teacher_prompts", "tidy", "verify", "wanted", "weigh",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pmd_agent.distillation.examples import choose_examples, example_of
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from pmd_agent.distillation.trainer import Trainer
 
 
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a step of distillation showed of rollouts and of memories."""
+
+    gains: dict[str, float] = field(default_factory=dict)
+    """Rollout id -> how much more its teacher believed in it than the student, nats per token."""
+    effects: dict[str, Sums] = field(default_factory=dict)
+    """Memory id -> what its trials showed."""
+
+
 @stage
 def distil(
     parts: Parts,
@@ -23,18 +34,15 @@ def distil(
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
     prompts: TeacherPrompts,
-) -> dict[str, Sums]:
-    """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO).
-
-    Returns what the step's trials showed, by memory id.
-    """
+) -> Learnt:
+    """The student's own rollouts, taught token by token by the teacher that reads memory, or reinforced (GRPO)."""
     chosen = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, prompts.teaching)
     m.values |= chosen.metrics()
     if parts.trainer is None:
-        return {}
+        return Learnt()
     if spent([row.get("teacher_gain") for row in parts.history], parts.recipe.distill.gain_patience):
         m.values["distillation_ended"] = 1.0
-        return {}
+        return Learnt()
     with parts.policy.resting():
         for name, control in prompts.controls.items():
             compared = choose_examples(parts.recipe, rollouts_PG, verdicts_PG, control).distilled
@@ -42,7 +50,7 @@ def distil(
                 m.values[f"teacher_gain_{name}"] = gain
         effects = tried(parts.trainer, prompts.trials) if prompts.trials else {}
         m.values |= parts.trainer.step(chosen.examples)
-    return effects
+    return Learnt(parts.trainer.gains, effects)
 
 
 def tried(trainer: Trainer, trials: Sequence[Trial]) -> dict[str, Sums]:

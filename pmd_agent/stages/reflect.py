@@ -94,16 +94,20 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     return behaviors
 
 
-def program_lm(parts: Parts, seed: int) -> dspy.LM:
-    """What runs the programs: the policy, as it is or as it was, or the model that `pipeline.lm` names."""
+def program_lm(parts: Parts, seed: int, temperature: float | None = None) -> dspy.LM:
+    """What runs the programs: the policy, as it is or as it was, or the model that `pipeline.lm` names.
+
+    At the recipe's temperature, unless another is given.
+    """
     settings = parts.recipe.pipeline
+    temperature = settings.temperature if temperature is None else temperature
     if settings.lm.model is None:
         return parts.policy.lm(
-            temperature=settings.temperature,
+            temperature=temperature,
             max_tokens=settings.max_tokens,
             seed=seed,
             initial=settings.weights == "initial",
         )
     from pmd_agent.pipelines import outside_lm
 
-    return outside_lm(**settings.lm.model_dump(), temperature=settings.temperature, max_tokens=settings.max_tokens)
+    return outside_lm(**settings.lm.model_dump(), temperature=temperature, max_tokens=settings.max_tokens)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from pmd_agent.memory import Limits, Rules, Sums
+from pmd_agent.memory import Limits, Rules
 from pmd_agent.memory.effects import State
+from pmd_agent.stages.distil import Learnt
 from pmd_agent.stages.parts import Metrics, Parts, frozen, stage
 from pmd_agent.stages.teacher_prompts import TeacherPrompts
 from pmd_agent.types import Rollout, Verdict
@@ -35,7 +36,7 @@ def weigh(
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
     prompts: TeacherPrompts,
-    effects: Mapping[str, Sums],
+    learnt: Learnt,
 ) -> None:
     """How the memories fared in this step goes into the ledger; the harmful are quarantined, the absorbed retired."""
     settings = parts.recipe.memory
@@ -45,7 +46,7 @@ def weigh(
     for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True):
         if checked := [bool(v.correct) for v in verdicts_G if v.correct is not None]:
             passed[rollouts_G[0].problem_id] = sum(checked) / len(checked)
-    tried = {name: [s.n, s.total, s.squares] for name, s in effects.items()}
+    tried = {name: [s.n, s.total, s.squares] for name, s in learnt.effects.items()}
     parts.memory.note(m.step, passed=passed, uses=prompts.uses(), **({"tried": tried} if tried else {}))
     parts.memory.judge(m.step, Rules(settings.lift.harmful, bool(settings.lift.trial), settings.lift.absorbed))
     states: tuple[tuple[State, str], ...] = (

@@ -1,0 +1,42 @@
+"""Metrics for DSPy's optimisers, over the training set that a run's reflections are: each takes (example, prediction, ...).
+
+parse, support          by what was said and the attempts alone; `parse_within(...)` for other limits than the defaults
+teacher_gain(run)       measured with the run's own policy: it is loaded into this process
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pmd_agent.errors import RunError
+from pmd_agent.pipelines.metrics import Metric, parse, parse_within, support, teacher_gain_by
+from pmd_agent.recipe import ScriptedPolicySection
+from pmd_agent.runs.folder import RunDir
+
+__all__ = ["Metric", "parse", "parse_within", "support", "teacher_gain"]
+
+
+def teacher_gain(run: Any) -> Metric:
+    """How far reading strategies and lessons moves the policy towards correct attempts and away from failed ones.
+
+    `run`: a run, its folder or its name. Its adapter reads; where there is none yet, the policy as it was before the run.
+    Scores are in [0, 1], 0.5 where reading does nothing. Raises RunError, PolicyError.
+    """
+    from pmd_agent.distillation.likelihood import Likelihood
+    from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
+    from pmd_agent.policies.local import LocalPolicy
+
+    folder = RunDir.open(Path(getattr(run, "path", run)))
+    section = folder.recipe.policy
+    if isinstance(section, ScriptedPolicySection):
+        raise RunError(f"{folder.path} has a scripted policy, which believes nothing.", "Use metrics.support.")
+    tokenizer = load_tokenizer(section.model)
+    model = load_base(section.model, dtype=section.dtype, device=section.device)
+    if (folder.adapter_path / "adapter_config.json").is_file():
+        model = load_adapter(model, folder.adapter_path)
+    policy = LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking)
+    likelihood = Likelihood(
+        model, policy.encode, tokenizer, context=policy.context, special_tokens=policy.special_tokens
+    )
+    return teacher_gain_by(likelihood.shifts)
