@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class Parts:
-    """What build.py puts together from a recipe."""
+    """What assembly/ puts together from a recipe."""
 
     recipe: Recipe
     steps: int
@@ -42,8 +42,9 @@ class Parts:
     verifier: Verifier
     memory: Memory
     embedder: Embedder
-    reflector: dspy.Module
-    generaliser: dspy.Module
+    reflector: dspy.Module | None
+    """None, as is the generaliser, where nothing is written: in evaluation."""
+    generaliser: dspy.Module | None
     trainer: Trainer | None
     """None: the policy stays frozen."""
     context: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -226,14 +227,46 @@ def test_export_import_export(run: Path, pmd: Pmd, tmp_path: Path, form: str) ->
     assert "There is no bank" in pmd("memory", "import", "fresh", "c.jsonl", code=2).stderr
 
 
-def test_a_running_owner_is_named(run: Path, pmd: Pmd) -> None:
-    with Memory.open(run / "memory", HashingEmbedder()):
-        done = pmd("memory", "list", "one", code=2)
-    assert "in use by process" in done.stderr and "copy the folder" in done.stderr
+def test_it_is_read_while_another_process_writes(run: Path, pmd: Pmd) -> None:
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        half = Behavior("11/b0", "behavior_half", "Half a step.", "c0", 1, (), 11, 11)
+        memory.replace_behaviors([half], 11)
+        text = pmd("memory", "list", "one").stdout
+        assert memory.behaviors() == [half], "the owner's own state"
+    assert "behavior_half" not in text and "behavior_count_rings" in text
+
+
+def test_two_writers_are_kept_apart(run: Path, pmd: Pmd, tmp_path: Path) -> None:
+    fresh = RunDir.create(Recipe(name="fresh", runs=tmp_path / "runs")).path
+    pmd("memory", "export", "one", "--to", "a.jsonl")
+    with Memory.open(fresh / "memory", HashingEmbedder()):
+        done = pmd("memory", "import", "fresh", "a.jsonl", code=2)
+    assert "in use by process" in done.stderr
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 def test_reading_changes_nothing(run: Path, pmd: Pmd) -> None:
-    before = pmd("memory", "list", "one").stdout
-    pmd("memory", "search", "one", "rings")
-    pmd("memory", "show", "one", "9/b0")
-    assert pmd("memory", "list", "one").stdout == before
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.replace_behaviors([Behavior("11/b0", "behavior_half", "Half a step.", "c0", 1, (), 11, 11)], 11)
+    before = contents(run)
+    for arguments in (["list", "one"], ["search", "one", "rings"], ["show", "one", "9/b0"], ["lift", "one"]):
+        pmd("memory", *arguments)
+    pmd("memory", "export", "one", "--to", "a.jsonl")
+    pmd("memory", "report", "one", "--to", "a.html")
+    assert contents(run) == before
+
+
+def test_a_run_that_cannot_be_written_is_read(run: Path, pmd: Pmd) -> None:
+    paths = [run, *run.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        assert "behavior_count_rings" in pmd("memory", "list", "one").stdout
+        assert not os.access(run, os.W_OK) or os.geteuid() == 0
+    finally:
+        for path in paths:
+            path.chmod(0o755 if path.is_dir() else 0o644)
