@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -47,21 +47,16 @@ def start(
 
 
 def steps(
-    recipe: Recipe,
-    given: Given,
-    *,
-    resume: bool = False,
-    console: Console | None = None,
-    began: Callable[[], None] = lambda: None,
-) -> Iterator[Step]:
+    recipe: Recipe, given: Given, *, resume: bool = False, console: Console | None = None
+) -> Generator[Step, None, None]:
     """Each step once it is committed; at the end the run is evaluated and summarised.
 
-    Closing the iterator gives up the run's folder and what was loaded. `began` is called once the folder is there. Of
+    Closing the iterator gives up the run's folder and what was loaded. Of
     torchrun's processes, all but rank 0 have no steps of their own.
     """
     console = console or Console()
     if recipe.distill.parallel == "none" and not os.environ.get("TORCHELASTIC_RUN_ID"):
-        yield from _lead(recipe, given, resume, console, began, None)
+        yield from _lead(recipe, given, resume, console, None)
         return
     from pmd_agent.distillation.build import build_trainer
     from pmd_agent.distillation.parallel import follow, joined
@@ -69,7 +64,7 @@ def steps(
 
     with joined(recipe.distill.parallel) as team:
         if team.leads:
-            yield from _lead(recipe, given, resume, console, began, team)
+            yield from _lead(recipe, given, resume, console, team)
             return
         section = recipe.policy
         assert not isinstance(section, ScriptedPolicySection), "the recipe has seen to it"
@@ -77,8 +72,8 @@ def steps(
 
 
 def _lead(
-    recipe: Recipe, given: Given, resume: bool, console: Console, began: Callable[[], None], team: Team | None
-) -> Iterator[Step]:
+    recipe: Recipe, given: Given, resume: bool, console: Console, team: Team | None
+) -> Generator[Step, None, None]:
     recipe = given.named(recipe)
     problems = _problems(recipe, given, resume)
     ready = prepare(recipe, problems, console, given, team)
@@ -89,7 +84,6 @@ def _lead(
         if not is_locked_here(folder := recipe.runs / recipe.name):
             opened.callback(unlock_folder, folder)
         run = RunDir.resume(recipe) if resume else RunDir.create(recipe, kept)
-        began()
         console.attach(run.log_path)
         if run.finished:
             console.info(f"{run.path} is finished.")
