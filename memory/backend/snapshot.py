@@ -4,12 +4,11 @@ Chroma's files are copied and then looked at again: a copy counts where no file 
 what a kill at that moment would have left, which SQLite and this store mend when they are opened; what a step had
 half written, `rollback` takes back in the copy. The folder itself is only read: it may be on a disk that cannot be written.
 
-Run as a script, the file copies in a process of its own: `copy.py FROM TO`.
+Run as a script, the file copies in a process of its own: `snapshot.py FROM TO SECONDS`.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,9 @@ QUIET = 0.05
 """Seconds since the last change: shorter than what a file's time can tell apart is no proof that nothing changed."""
 PATIENCE = 30.0
 """Seconds after which a folder that changes all the time is given up."""
+
+RESTLESS = 75
+"""The script's exit status where that was so."""
 
 
 class Restless(Exception):
@@ -33,7 +35,8 @@ def copy_folder(source: Path, target: Path, *, apart: bool = False, patience: fl
     would drop the locks that SQLite holds on them.
     """
     if apart:
-        done = subprocess.run([sys.executable, "-I", __file__, source, target], capture_output=True, text=True)
+        command = [sys.executable, "-I", __file__, str(source), str(target), str(patience)]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise (Restless if done.returncode == RESTLESS else OSError)(done.stderr.strip().rpartition("\n")[2])
         return
@@ -75,10 +78,9 @@ def _copy(source: Path, target: Path, names: dict[str, tuple[int, int]]) -> None
         shutil.copyfile(source / name, path)
 
 
-RESTLESS = 75
 if __name__ == "__main__":
     try:
-        copy_folder(Path(sys.argv[1]), Path(sys.argv[2]))
+        copy_folder(Path(sys.argv[1]), Path(sys.argv[2]), patience=float(sys.argv[3]))
     except Restless as error:
         sys.stderr.write(str(error))
-        os._exit(RESTLESS)
+        sys.exit(RESTLESS)

@@ -70,8 +70,13 @@ def evaluate_run(
             return evaluate(parts, Metrics(-1), parts.test, with_memory)
 
 
-def adapter_of(run: RunDir, otherwise: str) -> Path:
-    """The folder of a finished run's adapter. Raises RunError, whose hint ends with what can be had without one."""
+def adapter_of(run: RunDir, otherwise: str) -> Path | None:
+    """The folder of a finished run's adapter; None for a run that learns nothing, whose policy is the base.
+
+    Raises RunError, whose hint ends with what can be had without one.
+    """
+    if run.recipe.policy.type == "scripted" or not run.recipe.distill.enabled:
+        return None
     if not (run.adapter_path / "adapter_config.json").is_file():
         raise RunError(f"{run.path} has no adapter yet.", f"Finish it with `pmd run RECIPE --resume`, or {otherwise}.")
     return run.adapter_path

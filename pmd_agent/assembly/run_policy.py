@@ -12,7 +12,6 @@ from pmd_agent.assembly.policy import frozen_policy
 from pmd_agent.assembly.run_memory import known_problems
 from pmd_agent.console import Console
 from pmd_agent.distillation.teacher_prompt import student_messages
-from pmd_agent.recipe import ScriptedPolicySection
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.types import Problem, Sampling
 
@@ -37,13 +36,12 @@ class RunPolicy:
         """The run's adapter, or the base. `server`: a run of policy.type=vllm answers from its server. Raises PMDError."""
         self.run = run
         self._warn: Callable[[str], None] = console.warn
-        learnt = adapter and not isinstance(run.recipe.policy, ScriptedPolicySection)
-        folder = adapter_of(run, "ask the base: run.policy(adapter=False)") if learnt else None
+        folder = adapter_of(run, "ask the base: run.policy(adapter=False)") if adapter else None
         self.policy, self.context = frozen_policy(run.recipe, folder, console, server=server)
         """For what this class has no short way to: token ids, log-probabilities."""
         if server:
             self.policy.attach(run.path)
-        self.policy.load(folder, run.next_step if learnt else 0)
+        self.policy.load(folder, run.next_step if folder else 0)
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -266,7 +265,6 @@ def test_a_run_that_cannot_be_written_is_read(run: Path, pmd: Pmd) -> None:
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
         assert "behavior_count_rings" in pmd("memory", "list", "one").stdout
-        assert not os.access(run, os.W_OK) or os.geteuid() == 0
     finally:
         for path in paths:
             path.chmod(0o755 if path.is_dir() else 0o644)
