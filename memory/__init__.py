@@ -15,6 +15,7 @@
     effects.py   lift, uses, states                     trust.py    who is quarantined, retired, readmitted
     recall.py     Memory -> TeacherContext               bank.py        a memory as a file
     server.py     on a Chroma server                     endpoint_embedder.py    embeddings from a server
+    snapshot.py   a copy of one moment, to read
     clusters.py   problems that resemble one another     embedders.py   text -> vectors, offline
 
 Importing this package imports neither chromadb nor scikit-learn nor numpy: they load where they are first used.
