@@ -59,8 +59,10 @@ def frozen_policy(recipe: Recipe, adapter: Path | None, console: Console, *, ser
 def _local(section: LocalPolicySection | VllmPolicySection, model: Any, tokenizer: Any) -> LocalPolicy:
     from pmd_agent.policies.local import LocalPolicy
 
-    batch = {"batch_tokens": section.batch_tokens} if isinstance(section, LocalPolicySection) else {}
-    return LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking, **batch)
+    name, thinking = Path(section.model).name, section.thinking
+    if isinstance(section, LocalPolicySection):
+        return LocalPolicy(model, tokenizer, name=name, thinking=thinking, batch_tokens=section.batch_tokens)
+    return LocalPolicy(model, tokenizer, name=name, thinking=thinking)
 
 
 def _served(

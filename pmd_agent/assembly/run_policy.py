@@ -55,13 +55,13 @@ class RunPolicy:
         """Free the weights."""
         self.policy.close()
 
-    @overload
-    def __call__(
+    @overload  # a text is a sequence of texts, too, and is taken as one prompt
+    def __call__(  # type: ignore[overload-overlap]
         self, prompts: Prompt, *, n: None = None, temperature: float | None = None, top_p: float | None = None,
         max_tokens: int | None = None, seed: int = 0, system: str | None = None,
     ) -> str: ...  # fmt: skip
-    @overload
-    def __call__(
+    @overload  # a text is a sequence of texts, too, and is taken as one prompt
+    def __call__(  # type: ignore[overload-overlap]
         self, prompts: Prompt, *, n: int, temperature: float | None = None, top_p: float | None = None,
         max_tokens: int | None = None, seed: int = 0, system: str | None = None,
     ) -> list[str]: ...  # fmt: skip

@@ -1,6 +1,6 @@
 """Problems that a Python program gives as objects: Problems as they are, or rows as those of a file.
 
-They are data, so a run's folder keeps them: problems.jsonl, a line a problem, each with its part. What is kept is what is used
+They are data, so a run's folder keeps them: problems.jsonl, a line a problem, each with its split. What is kept is what is used
 from the first step on, so that a run that another process goes on with is the same run.
 """
 
@@ -27,7 +27,7 @@ from pmd_agent.types import Problem
 
 Item = Problem | Mapping[str, Any]
 """A problem, or a row: prompt, answer, and where it has them id, system, kind, choices; all else goes into its data."""
-PARTS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 
 
 def given_problems(
@@ -35,27 +35,27 @@ def given_problems(
 ) -> ProblemSets:
     """Problems as given, rows as of a file; what is not given of test and validation is held out. Raises ProblemError."""
     given = {"train": list(train), "test": list(test or ()), "validation": list(validation or ())}
-    parts = {name: problems_from(items, name, section.verifier) for name, items in given.items()}
-    check_problems("What is given", [list(parts[name]) for name in ("train", "validation", "test")])
+    sets = {name: problems_from(items, name, section.verifier) for name, items in given.items()}
+    check_problems("What is given", [list(sets[name]) for name in ("train", "validation", "test")])
     kept, held = (
-        (parts["train"], parts["test"])
+        (sets["train"], sets["test"])
         if test is not None
-        else hold_out(parts["train"], section.test_fraction, section.seed)
+        else hold_out(sets["train"], section.test_fraction, section.seed)
     )
-    split = Split(kept, held, validation=None if validation is None else parts["validation"])
-    sets = divided(split, section)
-    return _sets(json.loads(to_json(row)) for row in as_rows(sets))
+    split = Split(kept, held, validation=None if validation is None else sets["validation"])
+    rows = as_rows(divided(split, section))
+    return _sets(json.loads(to_json(row)) for row in rows)
 
 
-def problems_from(items: Sequence[Item], part: str, verifier: str) -> tuple[Problem, ...]:
+def problems_from(items: Sequence[Item], split: str, verifier: str) -> tuple[Problem, ...]:
     """Problems as they are. A row without a system message gets the verifier's own, which says what format it reads."""
-    rows = [Row(f"{part}[{i}]", item, i + 1) for i, item in enumerate(items) if not isinstance(item, Problem)]
+    rows = [Row(f"{split}[{i}]", item, i + 1) for i, item in enumerate(items) if not isinstance(item, Problem)]
     named = any(isinstance(row.value, Mapping) and row.value.get("id") not in (None, "") for row in rows)
     fields = (
         Fields() if any(isinstance(r.value, Mapping) and "answer" in r.value for r in rows) else Fields(answer=None)
     )
-    gatherer = Gatherer(f"what is given as {part}")
-    made = gatherer.gather(rows, partial(problem_of, fields=fields, prefix="" if named else part))
+    gatherer = Gatherer(f"what is given as {split}")
+    made = gatherer.gather(rows, partial(problem_of, fields=fields, prefix="" if named else split))
     if rows:
         gatherer.finish()
     left = iter(p if p.system else replace(p, system=instructions(verifier, p)) for p in made)
@@ -65,8 +65,8 @@ def problems_from(items: Sequence[Item], part: str, verifier: str) -> tuple[Prob
 def as_rows(sets: ProblemSets) -> list[dict[str, Any]]:
     """As problems.jsonl holds them. Raises ProblemError where a problem's data has no form in JSON."""
     rows = []
-    for part in PARTS:
-        for problem in getattr(sets, part):
+    for name in SPLITS:
+        for problem in getattr(sets, name):
             try:
                 to_json(problem.data)
             except (TypeError, ValueError) as error:
@@ -74,7 +74,7 @@ def as_rows(sets: ProblemSets) -> list[dict[str, Any]]:
                     f"The data of {problem.id!r} cannot be kept in the run's folder: {error}.",
                     "Keep plain values in it, and look the rest up by the problem's id in the verifier.",
                 ) from None
-            rows.append({"part": part, **asdict(problem)})
+            rows.append({"split": name, **asdict(problem)})
     return rows
 
 
@@ -92,7 +92,8 @@ def read_given(path: Path) -> ProblemSets:
 
 
 def _sets(rows: Iterable[Mapping[str, Any]]) -> ProblemSets:
-    found: dict[str, list[Problem]] = {part: [] for part in PARTS}
+    found: dict[str, list[Problem]] = {name: [] for name in SPLITS}
     for row in rows:
-        found[row["part"]].append(Problem(**{name: value for name, value in row.items() if name != "part"}))
-    return ProblemSets(*(tuple(found[part]) for part in PARTS))
+        found[row["split"]].append(Problem(**{name: value for name, value in row.items() if name != "split"}))
+    train, validation, test = (tuple(found[name]) for name in SPLITS)
+    return ProblemSets(train, validation, test)

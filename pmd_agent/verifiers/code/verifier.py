@@ -114,7 +114,9 @@ class CodeVerifier:
         except WireError as error:
             raise SandboxError(f"the sandbox was lost: {error}") from error
         if not ended.get("reached"):
-            raise SandboxError(f"a test was not reached: {ended.get('fault') or given.get('errors')}")
+            raise SandboxError(
+                f"a test was not reached: {ended.get('fault') or given.get('errors', b'').decode('utf-8', 'replace')}"
+            )
         return _failure_of_run(ended, given["errors"], self.limits, wall) or _compared(given, test, entry)
 
 
