@@ -130,7 +130,7 @@ def test_problems_are_kept_in_the_folder(scripted: dict[str, Any], problems: lis
     run.close()
     kept = [json.loads(line) for line in (run.path / "problems.jsonl").read_text().splitlines()]
     assert sorted(row["prompt"] for row in kept) == sorted(row["prompt"] for row in rows)
-    parts = [row["part"] for row in kept]
+    parts = [row["split"] for row in kept]
     assert (parts.count("train"), parts.count("validation"), parts.count("test")) == (17, 1, 2)
     assert kept[0]["data"] == {"hint": [1, 2]} and "<answer>" in kept[0]["system"] and kept[0]["id"] == "train/1"
     recipe = load_recipe(run.path / "recipe.yaml")
