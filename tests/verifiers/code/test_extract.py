@@ -67,8 +67,8 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize("head", ["", "```", "```python", "```python\n", "```py ", "   ```", "<think>", "x"])
-@pytest.mark.parametrize("end", ["", "`", "\n```", "\n```\n", "x`"])
+@pytest.mark.parametrize("head", ["", "```", "```python\n", "   ```"])
+@pytest.mark.parametrize("end", ["", "`", "\n```\n"])
 def test_a_long_run_of_anything_takes_no_time(head: str, end: str) -> None:
     """A degenerate completion is one."""
     begin = time.process_time()
