@@ -109,13 +109,13 @@ class CodeVerifier:
         try:
             program.wire.send({**_request(test, entry), "wall": wall}, patience)
             ended = program.wire.receive(patience)
-            sizes = ended.get("sizes", {})
+            sizes = ended.get("sizes", {"errors": 0})
             given = {name: program.wire.receive_bytes(size, patience) for name, size in sizes.items()}
         except WireError as error:
             raise SandboxError(f"the sandbox was lost: {error}") from error
         if not ended.get("reached"):
             raise SandboxError(
-                f"a test was not reached: {ended.get('fault') or given.get('errors', b'').decode('utf-8', 'replace')}"
+                f"a test was not reached: {ended.get('fault') or given['errors'].decode(errors='replace')}"
             )
         return _failure_of_run(ended, given["errors"], self.limits, wall) or _compared(given, test, entry)
 

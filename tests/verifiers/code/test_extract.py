@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pmd_agent.verifiers.code.extract import last_program
@@ -39,3 +41,37 @@ def test_the_last_complete_block_counts(text: str, program: str | None) -> None:
 def test_a_text_of_fences_takes_no_time() -> None:
     assert last_program("```python\n" * 100_000) is None
     assert last_program("`" * 1_000_000) is None
+
+
+RUNS = [
+    "a",
+    "`",
+    "``",
+    "```",
+    " ",
+    "\t",
+    "-",
+    ".",
+    "\n",
+    "\r",
+    "\r\n",
+    "<",
+    "<think>",
+    "</think>",
+    "<think",
+    "```python",
+    "```a ",
+    "``` ",
+    "\u2028",
+    "é",
+]
+
+
+@pytest.mark.parametrize("head", ["", "```", "```python\n", "   ```"])
+@pytest.mark.parametrize("end", ["", "`", "\n```\n"])
+def test_a_long_run_of_anything_takes_no_time(head: str, end: str) -> None:
+    """A degenerate completion is one."""
+    begin = time.process_time()
+    for run in RUNS:
+        last_program(head + run * (100_000 // len(run)) + end)
+    assert time.process_time() - begin < 0.1 * len(RUNS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -105,6 +105,27 @@ TESTS = {
 """Checks that trust a value, and what a program makes of that."""
 
 
+WAITS = {
+    "sleep until nobody waits", "sleep for ever", "no descriptors", "stopped", "an early end, threads left", "not loaded",
+    "a file that never flushes", "a process that goes on", "more than they can wait for", "an endless loop of calls",
+    "equal hashes, forged", "a power", "a regular expression", "deep recursion", "no memory left",
+}  # fmt: skip
+"""These use up their time."""
+QUICK = {"sleep until nobody waits", "no descriptors", "an endless loop of calls"}
+
+
+def named(programs: Iterable[str]) -> list[object]:
+    slow = [pytest.mark.slow]
+    return [pytest.param(name, marks=slow if name in WAITS - QUICK else []) for name in programs]
+
+
+@pytest.fixture(scope="module")
+def patient(on: dict[str, bool]) -> Iterator[CodeVerifier]:
+    made = CodeVerifier(limits=Limits(seconds=3.0, wall=20.0))
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="module")
 def hasty(on: dict[str, bool]) -> Iterator[CodeVerifier]:
     """With all limits as they are, but for time."""
@@ -116,32 +137,38 @@ def hasty(on: dict[str, bool]) -> Iterator[CodeVerifier]:
 def outcome(verifier: CodeVerifier, problem: Problem, program: str) -> tuple[int, bool | None, str]:
     """How many were not checked, the verdict, and the feedback or the reason."""
     begin = time.monotonic()
-    verified = verify_all(verifier, [problem], [[f"```python\n{program}\n```"]], timeout_s=20.0)
-    assert time.monotonic() - begin < 15
+    verified = verify_all(verifier, [problem], [[f"```python\n{program}\n```"]], timeout_s=60.0)
+    assert time.monotonic() - begin < 45
     verdict = verified.verdicts_PG[0][0]
     return verified.unchecked, verdict.correct, verified.first_reason or verdict.feedback
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_of_a_script(hasty: CodeVerifier, name: str) -> None:
-    assert outcome(hasty, SCRIPT, SCRIPTS[name])[:2] == (0, False)
+@pytest.mark.parametrize("name", named(SCRIPTS))
+def test_of_a_script(hasty: CodeVerifier, patient: CodeVerifier, name: str) -> None:
+    assert outcome(hasty if name in WAITS else patient, SCRIPT, SCRIPTS[name])[:2] == (0, False)
 
 
 @pytest.mark.parametrize("problem", [METHOD, CHECK], ids=["method", "check"])
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_of_a_function(hasty: CodeVerifier, problem: Problem, name: str) -> None:
-    assert outcome(hasty, problem, FUNCTIONS[name])[:2] == (0, False)
+@pytest.mark.parametrize("name", named(FUNCTIONS))
+def test_of_a_function(hasty: CodeVerifier, patient: CodeVerifier, problem: Problem, name: str) -> None:
+    assert outcome(hasty if name in WAITS else patient, problem, FUNCTIONS[name])[:2] == (0, False)
 
 
-@pytest.mark.parametrize("name", TESTS)
-def test_of_a_function_that_the_tests_do_not_survive(hasty: CodeVerifier, name: str) -> None:
+@pytest.mark.parametrize("name", named(TESTS))
+def test_of_a_function_that_the_tests_do_not_survive(hasty: CodeVerifier, patient: CodeVerifier, name: str) -> None:
     check, program = TESTS[name]
-    unchecked, correct, told = outcome(hasty, checked(check), program)
+    unchecked, correct, told = outcome(hasty if name in WAITS else patient, checked(check), program)
     assert (unchecked, correct) == (0, False), told
 
 
+def test_a_long_output_is_compared(patient: CodeVerifier) -> None:
+    for program in ("an output that is long once escaped", "a larger pipe"):
+        assert "Got:" in outcome(patient, SCRIPT, SCRIPTS[program])[2]
+    assert "printed more than" in outcome(patient, SCRIPT, SCRIPTS["one that is too long"])[2]
+
+
 def test_the_machine_s_faults_stay_unchecked(hasty: CodeVerifier) -> None:
-    for check in ("1 / 0", "while True: pass", "import os; os._exit(1)", "x = bytearray(1 << 40)"):
+    for check in ("1 / 0", "import os; os._exit(1)", "x = bytearray(1 << 40)"):
         assert outcome(hasty, checked(check), "def add(a, b): return a + b")[0] == 1
 
 
@@ -166,8 +193,7 @@ def test_a_value_that_is_not_plain_is_true_or_not_and_equal_to_nothing(hasty: Co
     program = "import re\ndef add(a, b): return re.match(a, b)"
     assert outcome(hasty, checked("assert candidate('a', 'ab')\nassert not candidate('b', 'ab')"), program)[1] is True
     assert "a value of type Match" in outcome(hasty, checked("assert candidate('a', 'ab') == 'a'"), program)[2]
-    hangs = "class A:\n    def __bool__(self):\n        while True: pass\ndef add(a, b): return A()"
-    assert outcome(hasty, CHECK, hangs)[:2] == outcome(hasty, METHOD, hangs)[:2] == (0, False)
+    assert outcome(hasty, CHECK, "class A:\n    def __bool__(self): 1 / 0\ndef add(a, b): return A()")[:2] == (0, False)
 
 
 SECRET = "s3cr3t"
@@ -188,7 +214,9 @@ TELLS = {
 """What a program may choose by the input of a hidden test."""
 
 
-@pytest.mark.parametrize("kind", ["script", "method", "check"])
+@pytest.mark.parametrize(
+    "kind", ["script", pytest.param("method", marks=pytest.mark.slow), pytest.param("check", marks=pytest.mark.slow)]
+)
 def test_of_hidden_tests_only_three_texts_are_told(hasty: CodeVerifier, kind: str) -> None:
     test = {"input": SECRET if kind == "script" else json.dumps(SECRET), "output": '"x"', "hidden": True}
     data = {"tests": [test]} if kind == "script" else {"tests": [test], "entry": "add"}

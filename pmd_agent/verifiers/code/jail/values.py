@@ -54,8 +54,8 @@ def encode(value: Any, depth: int = 0, *, opaque: bool = False) -> Any:
         return {"is": "complex", "of": [encode(value.real), encode(value.imag)]}
     if isinstance(value, bytes):
         return {"is": "bytes", "of": value.hex()}
-    if isinstance(value, type) and vars(builtins).get(name := value.__name__) is value:
-        return {"is": "type", "of": name}
+    if _is_built_in(value):
+        return {"is": "type", "of": value.__name__}
     if isinstance(value, Opaque):
         return {"is": "opaque", "of": [value.true, value.kind]}
 
@@ -107,6 +107,10 @@ def _decode(data: Any, depth: int) -> Any:
         true, name = items
         return Opaque(true is True, str(name))
     return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](items)
+
+
+def _is_built_in(value: Any) -> bool:
+    return isinstance(value, type) and vars(builtins).get(value.__name__) is value
 
 
 def _built_in(name: Any) -> type:
