@@ -56,9 +56,7 @@ def practise(parts: Parts, run: RunDir, console: Console) -> Iterator[Step]:
         commit(parts, m, run, rollouts_PG, verdicts_PG, teaching.read)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
-        yield Step(
-            step, parts.steps, m.record(), *map(tuple, (problems_P, map(tuple, rollouts_PG), map(tuple, verdicts_PG)))
-        )
+        yield Step.of(step, parts.steps, m.record(), problems_P, rollouts_PG, verdicts_PG)
 
     measure(parts, run, console, "final")
     if reads_memory(parts):

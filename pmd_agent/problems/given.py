@@ -95,4 +95,4 @@ def _sets(rows: Iterable[Mapping[str, Any]]) -> ProblemSets:
     found: dict[str, list[Problem]] = {part: [] for part in PARTS}
     for row in rows:
         found[row["part"]].append(Problem(**{name: value for name, value in row.items() if name != "part"}))
-    return ProblemSets(*(tuple(found[part]) for part in PARTS))
+    return ProblemSets(tuple(found["train"]), tuple(found["validation"]), tuple(found["test"]))
