@@ -62,8 +62,7 @@ def practise(parts: Parts, run: RunDir, console: Console) -> Iterator[Step]:
         commit(parts, m, run, rollouts_PG, verdicts_PG, prompts, learnt)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
-        rollouts, verdicts = tuple(map(tuple, rollouts_PG)), tuple(map(tuple, verdicts_PG))
-        yield Step(step, parts.steps, m.record(), tuple(problems_P), rollouts, verdicts)
+        yield Step.of(step, parts.steps, m.record(), problems_P, rollouts_PG, verdicts_PG)
 
     measure(parts, run, console, "final")
     if reads_memory(parts):

@@ -14,7 +14,7 @@ Notation for batched names (CONTRIBUTING.md has the full table):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -261,6 +261,20 @@ class Step:
     """For each problem its attempts."""
     verdicts_PG: tuple[tuple[Verdict, ...], ...]
     """In the shape of the rollouts."""
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        steps: int,
+        metrics: Mapping[str, Any],
+        problems_P: Sequence[Problem],
+        rollouts_PG: Sequence[Sequence[Rollout]],
+        verdicts_PG: Sequence[Sequence[Verdict]],
+    ) -> Step:
+        """From lists as the loop has them."""
+        rollouts, verdicts = tuple(map(tuple, rollouts_PG)), tuple(map(tuple, verdicts_PG))
+        return cls(number, steps, metrics, tuple(problems_P), rollouts, verdicts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pmd_agent.policies.local import LocalPolicy
     from pmd_agent.policies.vllm.policy import VllmPolicy
 
+BATCH_TOKENS = 65_536
+"""Of a vLLM run's weights in this process, for which the recipe has no such key."""
+
 
 def build_policy(recipe: Recipe, console: Console, team: Team | None) -> tuple[Policy, Trainer | None, int]:
     """The policy, its trainer where it learns, and the tokens it can read and write in all."""
@@ -59,10 +62,8 @@ def frozen_policy(recipe: Recipe, adapter: Path | None, console: Console, *, ser
 def _local(section: LocalPolicySection | VllmPolicySection, model: Any, tokenizer: Any) -> LocalPolicy:
     from pmd_agent.policies.local import LocalPolicy
 
-    name, thinking = Path(section.model).name, section.thinking
-    if isinstance(section, LocalPolicySection):
-        return LocalPolicy(model, tokenizer, name=name, thinking=thinking, batch_tokens=section.batch_tokens)
-    return LocalPolicy(model, tokenizer, name=name, thinking=thinking)
+    name, batch_tokens = Path(section.model).name, getattr(section, "batch_tokens", BATCH_TOKENS)
+    return LocalPolicy(model, tokenizer, name=name, thinking=section.thinking, batch_tokens=batch_tokens)
 
 
 def _served(

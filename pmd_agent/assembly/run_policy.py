@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Prompt = str | Problem
 """A text is asked as the run's problems are: with the system message that they share, if they share one."""
+Prompts = list[Prompt] | list[str] | list[Problem] | tuple[Prompt, ...]
 
 
 class RunPolicy:
@@ -67,17 +68,17 @@ class RunPolicy:
     ) -> list[str]: ...  # fmt: skip
     @overload
     def __call__(
-        self, prompts: Sequence[Prompt], *, n: None = None, temperature: float | None = None, top_p: float | None = None,
+        self, prompts: Prompts, *, n: None = None, temperature: float | None = None, top_p: float | None = None,
         max_tokens: int | None = None, seed: int = 0, system: str | None = None,
     ) -> list[str]: ...  # fmt: skip
     @overload
     def __call__(
-        self, prompts: Sequence[Prompt], *, n: int, temperature: float | None = None, top_p: float | None = None,
+        self, prompts: Prompts, *, n: int, temperature: float | None = None, top_p: float | None = None,
         max_tokens: int | None = None, seed: int = 0, system: str | None = None,
     ) -> list[list[str]]: ...  # fmt: skip
     def __call__(
         self,
-        prompts: Prompt | Sequence[Prompt],
+        prompts: Prompt | Prompts,
         *,
         n: int | None = None,
         temperature: float | None = None,
