@@ -7,21 +7,20 @@
         memory.tidy(step, policy_version, limits)            # who is too old, or beyond the budget
         recalled_P = recall(memory, problems_P, siblings_PG) # .context: what the teacher reads, .choices: why
 
-    codec.py      entries <-> what Chroma can hold       table.py       one Chroma collection and its index
-    folder.py     the lock, and whose vectors these are  tiers.py      the tables together, and the way back
-    reading.py    Memory's reads                         store.py       Memory's writes
-    consolidation.py   who gives way to whom                  deduplication.py  what says the same
-    eviction.py   budgets and ages                       ledger.py      how memories fared, step by step
-    effects.py   lift, uses, states                     trust.py    who is quarantined, retired, readmitted
-    recall.py     Memory -> TeacherContext               bank.py        a memory as a file
-    server.py     on a Chroma server                     endpoint_embedder.py    embeddings from a server
-    clusters.py   problems that resemble one another     embedders.py   text -> vectors, offline
+    reader.py         Memory's reads                    store.py          Memory's writes
+    recall.py         Memory -> TeacherContext          bank.py           a memory as a file
+    merging.py  who gives way to whom             same_text.py  what says the same
+    eviction.py       budgets and ages                  clusters.py       problems that resemble one another
+    effects.py        what each memory does             trust.py          who is quarantined, retired, readmitted
+    embedders.py      text -> vectors, offline          endpoint_embedder.py  the same from a server
+    backend/          how all of it lies on Chroma
 
 Importing this package imports neither chromadb nor scikit-learn nor numpy: they load where they are first used.
 """
 
 from pmd_agent.memory.backend.codec import Entry
 from pmd_agent.memory.clusters import cluster_problems, with_old_ids
+from pmd_agent.memory.effects import Sums, worth
 from pmd_agent.memory.embedders import Embedder, HashingEmbedder
 from pmd_agent.memory.eviction import Limits
 from pmd_agent.memory.recall import Choice, Recalled, Wanted, recall
@@ -37,8 +36,10 @@ __all__ = [
     "Memory",
     "Recalled",
     "Rules",
+    "Sums",
     "Wanted",
     "cluster_problems",
     "recall",
     "with_old_ids",
+    "worth",
 ]

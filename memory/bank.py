@@ -3,7 +3,7 @@
 A bank holds the live entries and what they cite, down to the attempts, with what the run measured of them; no vectors, which
 are another embedder's business. Written and read again it is the same, row by row. Two forms, by the file's ending:
 
-    .jsonl     a header, then a row a line: {"tier", "state", "evidence", "tried", "uses", "id", "text", "entry"}
+    .jsonl     a header, then a row a line: {"tier", "state", "tried", "uses", "id", "text", "entry"}
     .parquet   the same columns; the header is in the file's metadata (needs pyarrow: pip install 'pmd-agent[hub]')
 
 `entry` is the exact entry as JSON text, in which the characters that UTF-8 cannot hold are escaped (codec.py); `id` and `text`
@@ -22,17 +22,18 @@ from typing import Any, cast
 
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.backend.codec import Entry, decode, encode, key_of, tier_of
-from pmd_agent.memory.effects import Evidence
 from pmd_agent.memory.store import Memory
 from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Experience, Tier
 
 FORMAT = "pmd-memory-bank"
-SCHEMA = 2
-"""Raised when a release can no longer read what an earlier one wrote."""
+SCHEMA = 3
+"""Raised with what a row holds."""
+READABLE = (2, 3)
+"""2: a row also has `evidence`, of a measurement that has gone; it is passed over."""
 BEFORE = -1
 """The step that an imported entry counts as written in: no rollback of the run reaches it."""
-_COLUMNS = ("tier", "state", "evidence", "tried", "uses", "id", "text", "entry")
+_COLUMNS = ("tier", "state", "tried", "uses", "id", "text", "entry")
 _STATES = ("live", "quarantined", "retired", "cited")
 _KINDS: dict[str, Any] = {"str": str, "int": int, "bool": bool, "float": (int, float), "tuple[str, ...]": tuple}
 
@@ -44,8 +45,6 @@ class Row:
     entry: Entry
     state: str
     """live, quarantined, retired; or cited: archived, and there only as a source."""
-    evidence: tuple[float, ...]
-    """Six numbers of its lift: observations, sum and sum of squares, of correct rollouts and of wrong ones (effects.py)."""
     tried: tuple[float, ...]
     """Three of its trials: correct rollouts, sum and sum of squares."""
     uses: int
@@ -54,7 +53,7 @@ class Row:
         """Of JSON, in the order of the columns."""
         entry = self.entry
         values = (
-            tier_of(entry), self.state, list(self.evidence), list(self.tried), self.uses,
+            tier_of(entry), self.state, list(self.tried), self.uses,
             readable(entry.id), readable(entry.text), encode(entry),
         )  # fmt: skip
         return dict(zip(_COLUMNS, values, strict=True))
@@ -83,7 +82,7 @@ def rows_of(memory: Memory) -> list[Row]:
     def row(entry: Entry, state: str) -> Row:
         tried = effects.tried(entry.id)
         numbers = (tried.n, tried.total, tried.squares)
-        return Row(entry, state, effects.of(entry.id).numbers(), numbers, effects.uses(entry.id))
+        return Row(entry, state, numbers, effects.uses(entry.id))
 
     def state(entry: Entry) -> str:
         found = effects.state(entry.id)
@@ -121,7 +120,6 @@ def import_bank(memory: Memory, path: Path, *, trial: bool = False) -> int:
         live = [row.entry for row in rows if tier_of(row.entry) == tier and row.state != "cited"]
         cited = [row.entry for row in rows if tier_of(row.entry) == tier and row.state == "cited"]
         memory.put(tier, live, cited, step=BEFORE)
-    measured = {row.entry.id: row.evidence for row in rows if any(row.evidence)}
     states = {r.entry.id: [r.state, f"in the bank {path.name}"] for r in rows if r.state in ("quarantined", "retired")}
     if trial:
         here = [r.entry.id for r in rows if r.state in ("live", "retired") and not isinstance(r.entry, Experience)]
@@ -129,7 +127,6 @@ def import_bank(memory: Memory, path: Path, *, trial: bool = False) -> int:
     memory.note(
         BEFORE,
         bank={"name": path.name, "entries": len(rows)},
-        lift=measured,
         tried={row.entry.id: row.tried for row in rows if any(row.tried)},
         states=states,
         uses={row.entry.id: row.uses for row in rows if row.uses},
@@ -179,11 +176,10 @@ def _row(plain: Mapping[str, Any]) -> Row:
         value, wanted = getattr(entry, field.name), _KINDS.get(str(field.type), object)
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             raise ValueError(f"its {field.name} is {value!r}")
-    evidence = Evidence.of([float(x) for x in plain["evidence"]]).numbers()
     tried = tuple(float(x) for x in plain["tried"])
-    if len(tried) != 3 or not all(map(math.isfinite, (*evidence, *tried))):
-        raise ValueError(f"evidence {evidence}, tried {tried}")
-    return Row(entry, state, evidence, tried, int(plain["uses"]))
+    if len(tried) != 3 or not all(map(math.isfinite, tried)):
+        raise ValueError(f"tried {tried}")
+    return Row(entry, state, tried, int(plain["uses"]))
 
 
 def generation_of(memory: Memory) -> int:
@@ -212,9 +208,9 @@ def _header(entries: int) -> dict[str, Any]:
 def _check_header(path: Path, header: Any) -> None:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise _damaged(path, f"it does not begin with the header of a {FORMAT}")
-    if header.get("schema") != SCHEMA:
+    if header.get("schema") not in READABLE:
         raise MemoryStoreError(
-            f"{path} has bank schema {header.get('schema')}; this release reads schema {SCHEMA}.",
+            f"{path} has bank schema {header.get('schema')}; this release reads {READABLE[0]} to {SCHEMA}.",
             "Read it with the release of pmd-agent that wrote it.",
         )
 
@@ -235,11 +231,11 @@ def _read_jsonl(path: Path) -> tuple[Any, list[dict[str, Any]]]:
 
 def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     pa, pq = _arrow()
-    kinds = {"evidence": pa.list_(pa.float64(), 6), "tried": pa.list_(pa.float64(), 3), "uses": pa.int64()}
+    kinds = {"tried": pa.list_(pa.float64(), 3), "uses": pa.int64()}
     schema = pa.schema(
         [(name, kinds.get(name, pa.string())) for name in _COLUMNS], {FORMAT: json.dumps(_header(len(rows)))}
     )
-    pq.write_table(pa.IndexedCollection.from_pylist(list(rows), schema=schema), path)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), path)
 
 
 def _read_parquet(path: Path) -> tuple[Any, list[dict[str, Any]]]:

@@ -1,7 +1,6 @@
-"""How each memory stands: what reading it does to the teacher, how often it was read, and whether it is read at all.
+"""What each memory does: how much likelier it makes correct rollouts, how often it was read, and whether it is read at all.
 
-Pure: computed from the ledger's records, nothing stored. What is measured is lift (`observations`, `Evidence`); what follows
-from it is in trust.py.
+Pure: computed from the ledger's records, nothing stored. What follows from it is in trust.py.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ MOST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Over observations of an effect, in nats per token."""
+    """Over observations of an effect (`worth`)."""
 
     n: float = 0.0
     total: float = 0.0
@@ -45,89 +44,6 @@ class Sums:
         return Sums(self.n + w * other.n, self.total + w * other.total, self.squares + w * other.squares)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What reading one memory did to the teacher's belief in correct rollouts, and in wrong ones."""
-
-    right: Sums = Sums()
-    wrong: Sums = Sums()
-
-    @property
-    def lift(self) -> float:
-        """Effect on correct rollouts less that on wrong ones."""
-        return self.right.mean - self.wrong.mean
-
-    @property
-    def error(self) -> float:
-        """Its standard error; infinite below two observations of either."""
-        return math.hypot(self.right.error, self.wrong.error)
-
-    @property
-    def n(self) -> float:
-        """Observations of both kinds."""
-        return self.right.n + self.wrong.n
-
-    def plus(self, other: Evidence, weight: float = 1.0) -> Evidence:
-        """The sums of both, the other's weighted."""
-        return Evidence(self.right.plus(other.right, weight), self.wrong.plus(other.wrong, weight))
-
-    def numbers(self) -> tuple[float, ...]:
-        """Six, for the ledger; `of` is the inverse."""
-        return tuple(x for s in (self.right, self.wrong) for x in (s.n, s.total, s.squares))
-
-    @classmethod
-    def of(cls, numbers: Sequence[float]) -> Evidence:
-        """ValueError for other than six numbers."""
-        if len(numbers) != 6:
-            raise ValueError(f"evidence of {len(numbers)} numbers, not 6")
-        return cls(Sums(*numbers[:3]), Sums(*numbers[3:]))
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One rollout as its teacher saw it."""
-
-    problem: str
-    correct: bool
-    gain: float
-    """The teacher's log-probability of the rollout less the student's, nats per token."""
-    shown: Mapping[str, float]
-    """Memory id (or `tier:NAME`) that was read -> the probability with which it was."""
-    hidden: Mapping[str, float]
-    """The same of those that the draw left out."""
-
-
-def observations(seen: Sequence[Seen]) -> dict[str, Evidence]:
-    """Memory id -> evidence of one step, from which memories were left out at random in which rollouts.
-
-    A rollout counts its gain less the mean gain of the rollouts like it, so that those that are easy to believe in do not
-    look like the work of who was read with them. Like it are those of its problem and correctness, if it is not the only
-    one, else all of its correctness; as the mean has the rollout itself among its k, the difference is multiplied by
-    k / (k - 1). With inclusion probability p, an observation is that times 1 / p if the memory was read and times
-    -1 / (1 - p) if it was left out: its expectation is the effect of reading (Horvitz and Thompson's estimator). Where no
-    other rollout is like it, and for p of 0 or 1, nothing is observed.
-    """
-    groups: defaultdict[tuple[object, ...], list[float]] = defaultdict(list)
-    for each in seen:
-        groups[each.problem, each.correct].append(each.gain)
-        groups[each.correct,].append(each.gain)
-    found: defaultdict[str, Evidence] = defaultdict(Evidence)
-    for each in seen:
-        like = groups[each.problem, each.correct]
-        like = like if len(like) > 1 else groups[each.correct,]
-        k = len(like)
-        if k < 2:
-            continue
-        centred = (each.gain - sum(like) / k) * k / (k - 1)
-        for names, sign in ((each.shown, 1), (each.hidden, -1)):
-            for name, p in names.items():
-                if 0 < p < 1:
-                    value = sign * centred / (p if sign > 0 else 1 - p)
-                    one = Sums(1, value, value * value)
-                    found[name] = found[name].plus(Evidence(one, Sums()) if each.correct else Evidence(Sums(), one))
-    return dict(found)
-
-
 def worth(log_ratio: float) -> Sums:
     """One correct rollout's word on a memory: w - 1, where w = min(q(y | x, m) / q(y | x), MOST).
 
@@ -143,12 +59,11 @@ def worth(log_ratio: float) -> Sums:
 
 
 class Effects:
-    """All memories' standing after the ledger's newest record."""
+    """Of all memories, after the ledger's newest record."""
 
     def __init__(self, records: Mapping[int, Mapping[str, Any]], half_life: float = math.inf) -> None:
         """`half_life`: steps after which an observation counts half, because the policy that reads has changed."""
         self.now = max(records, default=-1)
-        self._evidence: dict[str, Evidence] = {}
         self._tried: dict[str, Sums] = {}
         self._states: dict[str, tuple[State, str, int]] = {}
         self._uses: defaultdict[str, int] = defaultdict(int)
@@ -156,8 +71,6 @@ class Effects:
         """Problem id -> the last step that practised it, and the share of its rollouts that were correct."""
         for step, record in records.items():
             weight = 0.5 ** ((self.now - step) / half_life)
-            for name, sums in record.get("lift", {}).items():
-                self._evidence[name] = self.of(name).plus(Evidence.of(sums), weight)
             for name, three in record.get("tried", {}).items():
                 self._tried[name] = self.tried(name).plus(Sums(*three), weight)
             for name, (state, why) in record.get("states", {}).items():
@@ -166,10 +79,6 @@ class Effects:
                 self._uses[name] += count
             for problem, rate in record.get("passed", {}).items():
                 self.passed[problem] = (step, rate)
-
-    def of(self, name: str) -> Evidence:
-        """What is known of a memory, or of a tier as `tier:NAME`."""
-        return self._evidence.get(name, Evidence())
 
     def tried(self, name: str) -> Sums:
         """What is known of a memory that was tried alone (`worth`)."""
@@ -189,10 +98,6 @@ class Effects:
     def uses(self, entry_id: str) -> int:
         """How many rollouts' teachers have read it."""
         return self._uses.get(entry_id, 0)
-
-    def measured(self) -> Sequence[str]:
-        """All names of which anything was observed in ordinary steps."""
-        return list(self._evidence)
 
     def all_tried(self) -> Sequence[str]:
         """All ids that were tried alone."""

@@ -1,4 +1,4 @@
-"""What can be asked of an open memory: by problem, by likeness, by id, and how each entry stands."""
+"""Queries of an open memory: by problem, by similarity, by id; and the state of each entry."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.backend.codec import Entry, escape, key_of, tier_of, version_key
 from pmd_agent.memory.backend.collection import Near
 from pmd_agent.memory.backend.tiers import TierStore
-from pmd_agent.memory.deduplication import NEAR
 from pmd_agent.memory.effects import Effects, State
+from pmd_agent.memory.same_text import NEAR
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Options(TypedDict, total=False):
     min_similarity: float
     """Cosine below which nothing is retrieved (nor is anything at 0 or below). Default: 0.05."""
     near: float | None
-    """Cosine from which two texts are merged as one; None: equal ones only. Default: duplicates.NEAR."""
+    """Cosine from which two texts are merged as one; None: equal ones only. Default: same_text.NEAR."""
     half_life: float
     """Steps after which what was observed of a memory counts half. Default: 50."""
 

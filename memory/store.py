@@ -14,11 +14,11 @@ from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory.backend.codec import E, Entry, key_of, once_each, tier_of, unescape
 from pmd_agent.memory.backend.server import open_on_server
 from pmd_agent.memory.backend.tiers import open_folder, open_in_ram
-from pmd_agent.memory.consolidation import live_behaviors, live_insights
-from pmd_agent.memory.deduplication import Same, same_texts
 from pmd_agent.memory.effects import State
 from pmd_agent.memory.eviction import Limits, evicted
+from pmd_agent.memory.merging import live_behaviors, live_insights
 from pmd_agent.memory.reader import MemoryReader, Options
+from pmd_agent.memory.same_text import Same, same_texts
 from pmd_agent.memory.trust import Rules, transitions
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
 
@@ -80,7 +80,7 @@ class Memory(MemoryReader):
         """Keep what one reflection, in one step, wrote about a problem.
 
         Strategies, if there is one among them, take the place of the problem's live strategies. Lessons join the live
-        ones, the newest `lessons_per_problem` in all. What says the same as a live one is merged into it (consolidation.py).
+        ones, the newest `lessons_per_problem` in all. What says the same as a live one is merged into it (merging.py).
         What gives way is archived. ValueError for insights on another problem or of several steps, MemoryStoreError
         where an id was written by another step.
         """
@@ -119,7 +119,7 @@ class Memory(MemoryReader):
     def replace_behaviors(self, behaviors: Sequence[Behavior], step: int) -> None:
         """Make these the live behaviors; all others are archived. Of two with one name the first is live.
 
-        One that says the same as a live one keeps that one's id and name, and is merged into it (consolidation.py). A behavior
+        One that says the same as a live one keeps that one's id and name, and is merged into it (merging.py). A behavior
         carried over unchanged keeps its id; a new one needs a new id (one that contains the step). MemoryStoreError
         where an id comes back as something else, and where a later generation is stored already.
         """

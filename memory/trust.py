@@ -1,4 +1,4 @@
-"""What follows from how memories fared: who has passed its trial, who is quarantined, who is retired, and who returns. Pure."""
+"""The state of each memory (live, trial, quarantined, retired), decided from its measured effects. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ class Rules:
     """When a state changes. None: never."""
 
     harmful: float | None = 2.0
-    """Quarantined: below zero by at least so many standard errors is its effect on correct rollouts, or its lift.
-
-    Both, because a student that still guesses is wrong in many ways: whatever rule a memory gives makes most of them less
-    likely, a false one as well. What a false one cannot do is to make the correct answers more likely.
-    """
-    least: int = 16
-    """Observations below which nothing is concluded; they fade with the half-life, and with them a quarantine."""
+    """Quarantined: what makes correct rollouts less likely by more than so many standard errors, tried alone."""
     trial: bool = False
     """Judged by what each did when it was tried alone; on trial until it has helped."""
     absorbed: float | None = None
@@ -36,46 +30,28 @@ def transitions(
 ) -> dict[str, tuple[State, str]]:
     """Memory id -> its new state and why, of those in `problems_of` (id -> the problems that it is about) that change.
 
-    Quarantined ones return when their lift is above zero, or too little is left of what was observed, but not where nothing
-    ever was, or where trials in another run spoke against them; with `trial`, to their trial, or at once when they are shown
-    to help. Retired ones return when the student fails at one of their problems again.
+    With `trial`, quarantined ones return to their trial when they no longer harm, or to life when they are shown to help;
+    without, they stay as they are. Retired ones return when the student fails at one of their problems again.
     """
     changed: dict[str, tuple[State, str]] = {}
     for entry_id, problems in problems_of.items():
-        state, why = _verdict(effects, entry_id, problems, rules)
+        state, why = _judged(effects, entry_id, problems, rules)
         if state != effects.state(entry_id):
             changed[entry_id] = state, why
     return changed
 
 
-def _verdict(effects: Effects, entry_id: str, problems: Collection[str], rules: Rules) -> tuple[State, str]:
-    evidence, now = effects.of(entry_id), effects.state(entry_id)
+def _judged(effects: Effects, entry_id: str, problems: Collection[str], rules: Rules) -> tuple[State, str]:
+    now = effects.state(entry_id)
     if rules.trial and (found := _tried(effects, entry_id, rules)):
         return found
-    right = evidence.right
-    shown = (
-        f"lift {evidence.lift:+.4f} ± {evidence.error:.4f}, on correct rollouts {right.mean:+.4f} ± {right.error:.4f}"
-    )
-    shown += f", {evidence.n:.0f} observations"
-    if rules.harmful is not None and not rules.trial:
-        z = rules.harmful
-        harms = right.n >= rules.least and right.mean + z * right.error < 0
-        harms = harms or (evidence.n >= rules.least and evidence.lift + z * evidence.error < 0)
-        if harms:
-            return "quarantined", f"harmful: {shown}"
-        if now == "quarantined" and evidence.n >= rules.least and min(right.mean, evidence.lift) <= 0:
-            return "quarantined", ""
-    if now == "quarantined" and not rules.trial:
-        tried = effects.tried(entry_id)
-        # By its trials, or by a bank that does not say why: nothing was seen that speaks for it.
-        if (tried.mean < 0 and tried.n >= CORRECT) or not evidence.n:
-            return "quarantined", ""
+    if now == "quarantined":
+        return now, ""
     if rules.absorbed is not None and problems:
         rates = [effects.passed[p][1] if p in effects.passed else 0.0 for p in problems]
         if min(rates) >= rules.absorbed:
             return "retired", f"the student solves its {len(rates)} problems without it"
-    why = f"no longer harmful: {shown}" if now == "quarantined" else "needed again"
-    return "live", why if now != "live" else ""
+    return "live", "needed again" if now != "live" else ""
 
 
 def _tried(effects: Effects, entry_id: str, rules: Rules) -> tuple[State, str] | None:

@@ -23,6 +23,7 @@ from pmd_agent.pipelines.build import where
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.program_id import program_of
+from pmd_agent.pipelines.support import has_content, supporters
 from pmd_agent.pipelines.views import attempt_view, insight_view, problem_view
 from pmd_agent.runs.program_trace import Call, ProgramTrace, bounded
 from pmd_agent.types import Behavior, Experience, Insight, Problem
@@ -108,20 +109,20 @@ def generalise_all(
     policy_version: int,
     max_behaviors: int,
     behavior_chars: int,
-    supports: Callable[[str, Sequence[Insight]], Sequence[Insight]],
     prefix: str = "",
     special_tokens: Collection[str] = (),
     record: Callable[[ProgramTrace], object] = _forget,
 ) -> tuple[list[Behavior], dict[str, int]]:
     """Behaviors of all clusters, one of each name, and counts as in `reflect_all`.
 
-    `supports(rule, insights)` picks the insights that stand behind a rule: they become its sources, their problems its
-    support. Where clusters give one name different rules, the one with more support is kept. The rest as there.
+    A rule's sources are the insights that say it (support.py), its support the problems that these are about. One that no
+    insight says is dropped and counted as `unsupported`. Where clusters give one name different rules, the one with more
+    support is kept. The rest as there.
     """
     program = program_of(generaliser, lm.model)
     jobs = [(name, [insight_view(i, special_tokens) for i in insights]) for name, insights in clusters if insights]
     answers = run_programs(lm, [partial(generaliser, insights=i) for _, i in jobs])
-    counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
+    counts = Counter(calls=len(jobs), unparsed=0, dropped=0, unsupported=0)
     best: dict[str, Behavior] = {}
     for (cluster, insights), (answer, _) in zip(jobs, answers, strict=True):
         if answer is None or "behaviors" not in answer:
@@ -131,7 +132,9 @@ def generalise_all(
         counts["dropped"] += dropped
         for text in texts:
             name, rule = name_and_rule(text)
-            behind = supports(rule, insights) or insights
+            if not (behind := supporters(rule, insights)):
+                counts["unsupported"] += 1
+                continue
             behavior = Behavior(
                 id=f"{prefix}{step}/{name}",
                 name=name,
@@ -142,6 +145,7 @@ def generalise_all(
                 step=step,
                 policy_version=policy_version,
                 program=program,
+                problems=len({i.problem_id for i in insights}),
             )
             if name not in best or best[name].support < behavior.support:
                 best[name] = behavior
@@ -207,7 +211,7 @@ def run_programs(
 
 
 def well_formed(said: Any, chars: int, limit: int) -> tuple[list[str], int]:
-    """Distinct sentences in the order given, and how many were dropped."""
+    """Distinct sentences that say something, in the order given, and how many were dropped."""
     texts = [" ".join(t.split()) for t in said if isinstance(t, str)] if isinstance(said, (list, tuple)) else []
-    kept = list(dict.fromkeys(t for t in texts if 0 < len(t) <= chars))[:limit]
+    kept = list(dict.fromkeys(t for t in texts if 0 < len(t) <= chars and has_content(t)))[:limit]
     return kept, len(said or []) - len(kept) if isinstance(said, (list, tuple)) else int(said is not None)

@@ -1,6 +1,6 @@
 """What the policy is asked when it reflects. A docstring here is the instruction that it reads.
 
-The policy in the box was pretrained on exactly these texts (pmd_agent/box/documents.py): changing a word here means
+The policy in the box was pretrained on exactly these texts (recipes/box/documents.py): changing a word here means
 building it again.
 """
 

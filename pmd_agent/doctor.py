@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pmd_agent.models import BOX, box_path
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.environment import installed_version
 
@@ -171,8 +172,8 @@ def _disk(name: str, folder: Path, wanted: int) -> Check:
 
 def _model(name: str) -> Check:
     """Whether the model can be loaded: from the box, a folder, the hub's cache, or the hub."""
-    if name == "box":
-        there = (Path(__file__).parent / "box" / "policy" / "model.safetensors").is_file()
+    if name == BOX:
+        there = (box_path() / "model.safetensors").is_file()
         found = "the box, which ships with pmd" if there else "the box is empty"
         return (
             Check("model", "ok", found)

@@ -17,9 +17,10 @@ from pmd_agent.evaluation.scores import accuracy
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.program_trace import FOLDER, pack
 from pmd_agent.stages import (
+    Learnt,
     Metrics,
     Parts,
-    Teaching,
+    TeacherPrompts,
     attempt,
     distil,
     evaluate,
@@ -29,6 +30,7 @@ from pmd_agent.stages import (
     reflect,
     remember,
     sync,
+    teacher_prompts,
     tidy,
     verify,
     weigh,
@@ -50,14 +52,15 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
         generalise(parts, m)  # DSPy, every K steps
         optimise(parts, m, run)  # the reflector itself, where the recipe wants it
         tidy(parts, m)  # budgets and ages
-        recalled_P = recall(parts, m, problems_P, experiences_PG)  # what the teacher reads
-        teaching = distil(parts, m, rollouts_PG, verdicts_PG, recalled_P)
-        weigh(parts, m, rollouts_PG, verdicts_PG, teaching)  # did reading them help?
+        recalled_P = recall(parts, m, problems_P, experiences_PG)
+        prompts = teacher_prompts(parts, m, rollouts_PG, verdicts_PG, recalled_P)  # what the teacher reads
+        learnt = distil(parts, m, rollouts_PG, verdicts_PG, prompts)
+        weigh(parts, m, rollouts_PG, verdicts_PG, prompts, learnt)  # did reading them help?
         sync(parts, m, run.path / "adapters")  # the next attempts are on-policy
         validate(parts, m)
         if not parts.recipe.memory.persist:
             parts.memory.rollback(step)  # transient: nothing outlives its step
-        commit(parts, m, run, rollouts_PG, verdicts_PG, teaching)
+        commit(parts, m, run, rollouts_PG, verdicts_PG, prompts, learnt)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
 
@@ -100,15 +103,17 @@ def commit(
     run: RunDir,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
-    teaching: Teaching,
+    prompts: TeacherPrompts,
+    learnt: Learnt,
 ) -> None:
     """The step as one: metrics, rollouts, what the programs were asked, and the state that a resumed run starts from."""
+    taught = prompts.teaching
     rows = [
         {
             "id": r.id, "problem": r.problem_id, "text": r.text, "tokens": len(r.completion_ids), "finish_reason": r.finish_reason,
             "policy_version": r.policy_version, "logprob": sum(r.logprobs), "reward": v.reward, "correct": v.correct,
-            "answer": v.answer, "feedback": v.feedback, "taught_by": list(teaching.read.get(r.id, ())),
-            "teacher_gain": teaching.gains.get(r.id),
+            "answer": v.answer, "feedback": v.feedback, "taught_by": list(taught[r.id].shown) if r.id in taught else [],
+            "teacher_gain": learnt.gains.get(r.id),
         }
         for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
         for r, v in zip(rollouts, verdicts, strict=True)

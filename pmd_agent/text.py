@@ -7,9 +7,12 @@ from collections.abc import Collection
 from functools import lru_cache
 
 # Markers by which chat templates set turns apart: ChatML and its kin, DeepSeek's wide bars, Llama 2, Gemma, plain bos/eos.
-_BOXED = re.compile(r"\\boxed\s{0,4}(?:(\{)|([^\s{}$\\]+))|(?<!\\)[{}]")
+_BOXED = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])\s{0,4}(?:(\{)|(?=[^\s{}$])(?!\\[^A-Za-z{]))|(?<!\\)[{}]")
+_UNBRACED = re.compile(r"\\[A-Za-z]+|\\?.", re.DOTALL)
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 _COMMON = r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>"
 _THINK = re.compile(r"<\s{0,2}(/?)\s{0,2}think(?:ing)?\s{0,2}>", re.IGNORECASE)
+_LONGEST_UNBRACED = 500
 _FILLERS = (" ", "\ufffd", "·", "~")
 
 
@@ -64,14 +67,36 @@ def strip_thinking(text: str) -> str:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What is in the last `\boxed{...}` whose braces close, or behind a `\boxed` without braces; None where there is none."""
-    found: tuple[int, str] | None = None
+    r"""What is in the last `\boxed{...}` or `\fbox{...}` whose braces close, or behind a `\boxed` without braces.
+
+    None where there is none.
+    """
+    found = (-1, -1)  # where the content begins and ends; an end of -1: as far as `_unbraced` says
     boxes: list[int] = []  # of every brace that is open: where its box begins, -1 where it is no box's
     for token in _BOXED.finditer(text):
-        if token[2]:
-            found = max(found or (-1, ""), (token.start(), token[2]))
-        elif token[0] != "}":
+        if token[0].endswith("{"):
             boxes.append(token.end() if token[1] else -1)
+        elif token[0] != "}":
+            found = max(found, (token.end(), -1))
         elif boxes and (start := boxes.pop()) >= 0:
-            found = max(found or (-1, ""), (start, text[start : token.start()]))
-    return found[1].strip() if found is not None else None
+            found = max(found, (start, token.start()))
+    start, end = found
+    if start < 0:
+        return None
+    return text[start:end].strip() if end >= 0 else _unbraced(text[start : start + _LONGEST_UNBRACED])
+
+
+def _unbraced(text: str) -> str:
+    r"""`\frac12` of `\frac12$ is`: up to white space, a dollar, a closing display bracket or brace that was not opened here."""
+    depth, end = 0, 0
+    for token in _UNBRACED.finditer(text):
+        depth += (token[0] == "{") - (token[0] == "}")
+        if depth < 0 or (not depth and (token[0].isspace() or token[0] in ("$", "\\)", "\\]", "\\\\"))):
+            break
+        end = token.end()
+    return text[:end].rstrip(".,;:").strip()
+
+
+def without_group_commas(text: str) -> str:
+    """`1,234` as `1234`: only commas between groups of three digits; `(1,234)` may be two numbers, for the caller to tell."""
+    return _GROUPED.sub(lambda number: number[0].replace(",", ""), text)

@@ -198,9 +198,9 @@ class Behavior:
     cluster: str
     """The cluster of problems that it was first abstracted from."""
     support: int
-    """How many problems' insights stand behind it, of all the times that it was found."""
+    """How many problems have an insight that says it, of all the times that it was found."""
     sources: tuple[str, ...]
-    """Ids of the insights that were read."""
+    """Ids of the insights that say it."""
     step: int
     """That wrote it, or that last found the same rule again."""
     policy_version: int
@@ -209,6 +209,15 @@ class Behavior:
     """Ids of later behaviors that said the same: they were not kept beside it."""
     program: str = ""
     """What wrote it, as for an insight."""
+    problems: int = 0
+    """Problems in its cluster when it was last found; 0 in a memory of an earlier release."""
+
+    @property
+    def support_in_words(self) -> str:
+        """For people: "3 of 19 problems in its cluster"."""
+        if self.support <= self.problems:
+            return f"{self.support} of {self.problems} problems in its cluster"
+        return f"{self.support} problem{'' if self.support == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True)

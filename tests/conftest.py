@@ -31,7 +31,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    from pmd_agent.box.tokenizer import train_tokenizer
+    from recipes.box.tokenizer import train_tokenizer
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny")

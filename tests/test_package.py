@@ -57,6 +57,7 @@ def test_the_wheel_from_the_sdist_has_everything(built: Path) -> None:
     wanted |= {f"pmd_agent/{name}" for folder in ("memory", "pipelines") for name in sources(ROOT / folder)}
     assert wanted <= found
     assert {name.split("/")[0] for name in found} == {"pmd_agent", wheel.name.split("-py3")[0] + ".dist-info"}
+    assert {name for name in found if name.endswith(".py")} <= wanted, "no module of the checkout's other folders"
     assert any(name.endswith("licenses/LICENSE") for name in found)
     assert "pmd_agent/py.typed" in found
 
@@ -66,7 +67,14 @@ def test_the_sdist_can_be_tested(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
-    assert {"pyproject.toml", "LICENSE", "tests/test_package.py", "recipes/quickstart.yaml", "Makefile"} <= names
+    assert {
+        "pyproject.toml",
+        "LICENSE",
+        "tests/test_package.py",
+        "recipes/quickstart.yaml",
+        "recipes/box/build.py",
+        "Makefile",
+    } <= names
     assert {"pmd_agent/memory/__init__.py", "pmd_agent/pipelines/__init__.py"} <= names
 
 

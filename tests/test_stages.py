@@ -29,6 +29,7 @@ from pmd_agent.stages import (
     remember,
     seed_for,
     sync,
+    teacher_prompts,
     verify,
     weigh,
 )  # fmt: skip
@@ -94,7 +95,8 @@ def step(parts: Parts, number: int = 0) -> Metrics:
     experiences = remember(parts, m, rollouts, verdicts)
     reflect(parts, m, PROBLEMS, experiences)
     generalise(parts, m)
-    distil(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, experiences))
+    recalled = recall(parts, m, PROBLEMS, experiences)
+    distil(parts, m, rollouts, verdicts, teacher_prompts(parts, m, rollouts, verdicts, recalled))
     return m
 
 
@@ -143,6 +145,7 @@ def test_no_rule_is_made_of_what_is_not_trusted(memory: Memory, state: str) -> N
     memory.put("insight", [entry], [], step=-1)
     memory.note(-1, states={entry.id: [state, "bank"]})
     parts = make(memory, ["9", "9", "9", "9"], memory={"lessons_kept": 1})
+    parts.policy.insights = json.dumps({"lessons": ["Never guess."], "behaviors": ["luck: Never guess."]})  # type: ignore[attr-defined]
     step(parts, 1)
     assert memory.behaviors() and memory.state(entry) == state
     assert not any("Poison the well." in str(prompt) for prompt in parts.policy.prompts)  # type: ignore[attr-defined]
@@ -170,7 +173,7 @@ def test_behaviors_outlive_a_generation_that_could_not_be_read(memory: Memory) -
     m = step(parts, 3)
     assert m.values["generalisations_unparsed"] == 1
     assert [b.name for b in memory.behaviors()] == ["behavior_sums"]
-    parts.policy.insights = json.dumps({"behaviors": ["other: Count."], "strategies": [], "lessons": []})  # type: ignore[attr-defined]
+    parts.policy.insights = json.dumps({"behaviors": ["other: Never guess."], "strategies": [], "lessons": []})  # type: ignore[attr-defined]
     step(parts, 5)
     assert [b.name for b in memory.behaviors()] == ["behavior_other"]
 
@@ -270,40 +273,6 @@ def test_only_tiers_that_the_recipe_has_are_measured(memory: Memory) -> None:
 
 
 @dataclass
-class Believer(Recorder):
-    """A teacher that believes less in what is correct when it reads the lesson."""
-
-    def step(self, examples: list[Any]) -> dict[str, float]:
-        read = {e.id: b"Never guess." in bytes(e.teacher_prompt_ids) for e in examples}
-        self.gains = {e.id: -0.5 if e.correct and read[e.id] else 0.1 * (e.id[-1] == "0") for e in examples}
-        return super().step(examples)
-
-
-def test_a_lesson_that_misleads_the_teacher_is_found_out_and_read_no_more(memory: Memory) -> None:
-    trainer = Believer([])
-    lift = {"leave_out": 0.5, "readmit": 0.0, "least": 8}
-    settings: dict[str, Any] = {"memory": {"lift": lift}, "rollout": {"problems": 2, "samples": 16}}
-    parts = make(memory, ["4", "5"], trainer, pipeline={"every": 1000}, **settings)
-    for number in range(4):
-        m = Metrics(number)
-        rollouts = attempt(parts, m, PROBLEMS)
-        verdicts = verify(parts, m, PROBLEMS, rollouts)
-        experiences = remember(parts, m, rollouts, verdicts)
-        reflect(parts, m, PROBLEMS, experiences)
-        teaching = distil(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, experiences))
-        weigh(parts, m, rollouts, verdicts, teaching)
-    lessons = [i for p in PROBLEMS for i in memory.insights(p.id, kind="lesson")]
-    strategies = [i for p in PROBLEMS for i in memory.insights(p.id, kind="strategy")]
-    assert {memory.state(i) for i in lessons} == {"quarantined"} and m.values["quarantined"] == 2
-    assert {memory.state(i) for i in strategies} == {"live"}
-    evidence = memory.effects().of(lessons[0].id)
-    assert evidence.right.mean == pytest.approx(-0.55, abs=0.1)
-    step(parts, 4)
-    prompts = [bytes(e.teacher_prompt_ids).decode() for e in trainer.examples]
-    assert not any("Never guess." in p for p in prompts) and any("Add them." in p for p in prompts)
-
-
-@dataclass
 class Trier(Recorder):
     """A teacher that believes five times as much in what is correct when it reads the strategy, a fiftieth with the lesson."""
 
@@ -337,8 +306,8 @@ def test_a_memory_of_a_bank_teaches_once_it_has_helped_alone(memory: Memory) -> 
         m = Metrics(number)
         rollouts = attempt(parts, m, PROBLEMS)
         verdicts = verify(parts, m, PROBLEMS, rollouts)
-        recalled = recall(parts, m, PROBLEMS, [[], []])
-        weigh(parts, m, rollouts, verdicts, distil(parts, m, rollouts, verdicts, recalled))
+        prompts = teacher_prompts(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, [[], []]))
+        weigh(parts, m, rollouts, verdicts, prompts, distil(parts, m, rollouts, verdicts, prompts))
         taught.append([bytes(e.teacher_prompt_ids) for e in trainer.examples])
     # Two correct rollouts of one problem: nothing, the strategy and the lesson before each. The other problem has no memory.
     assert [len(tried) for tried in trainer.tried] == [6] * 4 and all(e.correct for e in trainer.tried[0])
@@ -374,7 +343,8 @@ def test_a_memory_on_trial_is_read_as_often_as_asked_and_no_more_once_it_harmed(
         m = Metrics(number)
         rollouts = attempt(parts, m, PROBLEMS)
         verdicts = verify(parts, m, PROBLEMS, rollouts)
-        weigh(parts, m, rollouts, verdicts, distil(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, [[], []])))
+        prompts = teacher_prompts(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, [[], []]))
+        weigh(parts, m, rollouts, verdicts, prompts, distil(parts, m, rollouts, verdicts, prompts))
         read.append([b"Never guess." in bytes(e.teacher_prompt_ids) for e in trainer.examples])
         shares.append(m.values["context_fraction"])
     # From the first step on; not any more once four correct rollouts spoke against it.

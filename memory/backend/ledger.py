@@ -1,4 +1,4 @@
-"""What the steps found out about memories: one record a step, in a Chroma collection of its own.
+"""One record a step: who was read, what trials showed, which problems were solved, states, clusters; a collection of its own.
 
 Entries say what was written; the ledger says how it fared: who was read, what reading did (effects.py), which problems
 the student solves alone, how problems were clustered, who was quarantined and why. Everything else is computed from these

@@ -196,7 +196,7 @@ def open_folder(path: Path, embedder: Embedder) -> tuple[TierStore, ExitStack]:
 
 
 def open_in_ram(embedder: Embedder) -> tuple[TierStore, ExitStack]:
-    """TierStore of their own in RAM, and what to close."""
+    """A store of its own in RAM, and what to close."""
     client = open_client(None)
     opened = ExitStack()
     opened.callback(client.close)

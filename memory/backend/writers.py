@@ -1,4 +1,4 @@
-"""Who has written how often to a memory that several processes share: how each knows that its index is out of date."""
+"""Counts of writes, one a process: by them a process that shares a memory sees that its index is stale."""
 
 from __future__ import annotations
 

@@ -9,17 +9,16 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.models import BOX, box_path
 from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.overlap import Repeated, overlaps
 from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import verifier_of
 
-BOX = Path(__file__).parents[1] / "box" / "policy"
 SHOWN = 3
 """Prompts that are rendered."""
 
@@ -57,7 +56,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class PromptRenderer:
     """How the policy reads a problem."""
 
     render: Callable[[Problem], str]
@@ -73,16 +72,16 @@ def preview(recipe: Recipe) -> Preview:
     """
     sets = load_problems(recipe.problems)
     _try_verifier(recipe, _chosen(sets.train))
-    reader = reader_of(recipe)
-    limit = recipe.rollout.max_prompt_tokens if reader.unit == "tokens" else None
+    renderer = renderer_of(recipe)
+    limit = recipe.rollout.max_prompt_tokens if renderer.unit == "tokens" else None
     splits = {"training": sets.train, "validation": sets.validation, "test": sets.test}
     return Preview(
         counts=_counts(sets),
-        unit=reader.unit,
-        counted_by=reader.whose,
-        lengths=tuple(_lengths(name, split, reader, limit) for name, split in splits.items() if split),
+        unit=renderer.unit,
+        counted_by=renderer.whose,
+        lengths=tuple(_lengths(name, split, renderer, limit) for name, split in splits.items() if split),
         overlaps=overlaps(sets),
-        prompts=tuple((problem, reader.render(problem)) for problem in _chosen(sets.train)),
+        prompts=tuple((problem, renderer.render(problem)) for problem in _chosen(sets.train)),
         skipped=sets.skipped,
     )
 
@@ -98,14 +97,14 @@ def _try_verifier(recipe: Recipe, problems: Sequence[Problem]) -> None:
             close()
 
 
-def reader_of(recipe: Recipe) -> Reader:
+def renderer_of(recipe: Recipe) -> PromptRenderer:
     """With the policy's tokenizer where it is on this machine; else plain messages, whose characters are counted."""
     policy = recipe.policy
     if isinstance(policy, ScriptedPolicySection):
-        return Reader(_plain, len, "characters", "the scripted policy has no tokenizer")
+        return PromptRenderer(_plain, len, "characters", "the scripted policy has no tokenizer")
     tokenizer = _tokenizer(policy.model)
     if tokenizer is None:
-        return Reader(_plain, len, "characters", f"the tokenizer of {policy.model} is not on this machine")
+        return PromptRenderer(_plain, len, "characters", f"the tokenizer of {policy.model} is not on this machine")
 
     def render(problem: Problem) -> str:
         text: str = tokenizer.apply_chat_template(
@@ -116,7 +115,7 @@ def reader_of(recipe: Recipe) -> Reader:
     def length(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 
-    return Reader(render, length, "tokens", f"the tokenizer of {policy.model}")
+    return PromptRenderer(render, length, "tokens", f"the tokenizer of {policy.model}")
 
 
 def _tokenizer(model: str) -> Any:
@@ -124,7 +123,7 @@ def _tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(BOX if model == "box" else model, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(box_path() if model == BOX else model, local_files_only=True)
     except (OSError, ValueError, KeyError):
         return None
     return tokenizer if tokenizer.chat_template else None
@@ -142,8 +141,8 @@ def _counts(sets: ProblemSets) -> tuple[tuple[str, int, int, int], ...]:
     return *rows, ("all", len(sets.train), len(sets.validation), len(sets.test))
 
 
-def _lengths(split: str, problems: Sequence[Problem], reader: Reader, limit: int | None) -> Lengths:
-    lengths = [reader.length(reader.render(problem)) for problem in problems]
+def _lengths(split: str, problems: Sequence[Problem], renderer: PromptRenderer, limit: int | None) -> Lengths:
+    lengths = [renderer.length(renderer.render(problem)) for problem in problems]
     ordered = sorted(lengths)
     too_long = [p.id for p, length in zip(problems, lengths, strict=True) if limit is not None and length > limit]
     most = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]

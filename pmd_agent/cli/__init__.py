@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pmd_agent.cli import bench, box, memory
+from pmd_agent.cli import bench, memory
 from pmd_agent.cli.compare import compare
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
@@ -35,7 +35,6 @@ app.add_typer(memory.app, name="memory")
 app.command()(export)
 app.command()(serve)
 app.command()(doctor)
-app.add_typer(box.app, name="box")
 app.add_typer(bench.app, name="bench")
 app.command()(schema)
 

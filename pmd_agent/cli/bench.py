@@ -1,14 +1,13 @@
-"""pmd bench distill | memory"""
+"""pmd bench distill"""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="Measure what parts of pmd cost on this machine.")
+GIB = 2**30
 
 
 @app.callback()
@@ -18,10 +17,7 @@ def bench() -> None:
 
 @app.command()
 def distill(
-    model: Annotated[
-        str,
-        typer.Option(help="box, a model folder, a hub id; qwen3-8b and qwen3-0.6b are random weights of that shape."),
-    ] = "box",
+    model: Annotated[str, typer.Option(help="box, a model folder, or a hub id.")] = "box",
     problems: Annotated[int, typer.Option(min=1, help="In the batch.")] = 1,
     samples: Annotated[int, typer.Option(min=1, help="Rollouts of each problem.")] = 8,
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of the problem.")] = 128,
@@ -29,93 +25,52 @@ def distill(
     completion: Annotated[int, typer.Option(min=1, help="Tokens of each rollout.")] = 256,
     steps: Annotated[int, typer.Option(min=1, help="Measured; the fastest counts.")] = 3,
     rank: Annotated[int, typer.Option(min=1, help="Of the adapter.")] = 32,
-    batch_tokens: Annotated[int, typer.Option(min=256, help="As distill.batch_tokens.")] = 65_536,
+    batch_tokens: Annotated[int, typer.Option(min=256, help="As distill.batch_tokens.")] = 16_384,
+    share_prefixes: Annotated[bool, typer.Option(help="As distill.share_prefixes.")] = True,
     checkpointing: Annotated[
-        bool | None, typer.Option(help="As distill.gradient_checkpointing, for all; by default on a GPU.")
+        bool | None, typer.Option(help="As distill.gradient_checkpointing; by default on a GPU.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
-    loss_only: Annotated[
-        bool, typer.Option("--loss-only", help="Only the peak memory of the loss, without a model.")
-    ] = False,
-    vocabulary: Annotated[int, typer.Option(min=128, help="With --loss-only.")] = 150_000,
-    tokens: Annotated[int, typer.Option(min=1, help="With --loss-only.")] = 4096,
 ) -> None:
-    """One step of distillation: tokens/s, peak memory and MFU, beside a naive implementation and TRL's where installed."""
+    """One step of distillation of a model: seconds, tokens/s, peak memory and MFU on this machine."""
     from pmd_agent.console import Console
 
     if device not in ("auto", "cpu", "cuda") or dtype not in ("auto", "float32", "bfloat16"):
         raise typer.BadParameter("--device is auto, cpu or cuda; --dtype is auto, float32 or bfloat16.")
     if teacher_prompt <= prompt:
         raise typer.BadParameter("--teacher-prompt holds the problem and something before it: more than --prompt.")
-    console = Console()
-    if loss_only:
-        from pmd_agent.distillation.bench.report import bench_loss
+    from pmd_agent.distillation.bench import Work, measure_ceiling, measure_step
 
-        bench_loss(console, vocabulary=vocabulary, tokens=tokens, width=64)
-        return
-    from pmd_agent.distillation.bench.report import bench_step
-    from pmd_agent.distillation.bench.work import SHAPES, Work
-    from pmd_agent.models.loading import choose_device, resolve_model
-
-    choose_device(device)  # what cannot be is said before anything is measured
-    if model not in SHAPES:
-        resolve_model(model)
-    bench_step(
-        Work(
-            model=model,
-            problems=problems,
-            samples=samples,
-            prompt=prompt,
-            teacher_prompt=teacher_prompt,
-            completion=completion,
-            steps=steps,
-            rank=rank,
-            device=device,
-            dtype=dtype,
-            batch_tokens=batch_tokens,
-            checkpointing=checkpointing,
-        ),
-        console,
+    work = Work(
+        model=model,
+        problems=problems,
+        samples=samples,
+        prompt=prompt,
+        teacher_prompt=teacher_prompt,
+        completion=completion,
+        steps=steps,
+        rank=rank,
+        device=device,
+        dtype=dtype,
+        batch_tokens=batch_tokens,
+        checkpointing=checkpointing,
+        share_prefixes=share_prefixes,
     )
-
-
-@app.command()
-def memory(
-    entries: Annotated[
-        list[int] | None,
-        typer.Option(min=10, help="Sizes, one after the other. Default: 1000, 10000; 100000 takes long."),
-    ] = None,
-) -> None:
-    """Recall, writes, disk and cold start of a memory on Chroma, embeddings given, beside bare Chroma."""
-    from pmd_agent.console import Console
-    from pmd_agent.memory.bench import measure
-
     console = Console()
-    rows = []
-    for size in entries or [1_000, 10_000]:
-        with tempfile.TemporaryDirectory(prefix="pmd-bench-") as folder, console.stage(f"{size} entries"):
-            r = measure(Path(folder), size)
-        middle, late = r.recall(0.5), r.recall(0.99)
-        times = [f"{1000 * each:.1f}" for each in (middle.wall, late.wall, middle.cpu, late.cpu)]
-        writes = [f"{size / r.written.wall:.0f}", f"{r.ratio:.2f}", f"{r.cpu_ratio:.2f}"]
-        disk = [f"{r.bytes_per_entry:.0f}", f"{r.bare_bytes_per_entry:.0f}"]
-        cold = [f"{each.wall:.2f} ({each.cpu:.2f})" for each in (r.opened, r.scanned, r.bare_opened)]
-        rows.append((size, *times, f"{100 * r.found:.1f}", *writes, *disk, *cold))
-    columns = (
-        "entries",
-        "recall p50 ms",
-        "p99",
-        "p50 cpu",
-        "p99 cpu",
-        "nearest found %",
-        "writes/s",
-        "of bare",
-        "of bare cpu",
-        "bytes",
-        "bare bytes",
-        "open, recall s (cpu)",
-        "without index s (cpu)",
-        "bare s (cpu)",
-    )
-    console.table(columns, rows)
+    with console.stage("measuring a step"):
+        cost = measure_step(work)
+    with console.stage("measuring the matmul ceiling"):
+        ceiling = measure_ceiling(work)
+    console.info(f"{ceiling.name}: {ceiling.flops / 1e12:.3g} TFLOP/s in {ceiling.dtype} matmuls, measured")
+    if cost.unshared:
+        console.info(f"every rollout was computed whole: {cost.unshared}")
+    columns = {
+        "s/step": cost.seconds,
+        "rollout tokens/s": cost.tokens / cost.seconds,
+        "model GiB": cost.model_bytes / GIB,
+        "peak GiB beyond it": cost.peak_bytes / GIB,
+        "TFLOP": cost.flops / 1e12,
+        "MFU %": 100 * cost.flops / cost.seconds / ceiling.flops,
+    }
+    console.table(list(columns), [list(columns.values())])

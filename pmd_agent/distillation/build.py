@@ -46,8 +46,8 @@ def build_trainer(
         team=team,
         device=device,
     )
-    if learning.share_prefixes and trainer.reader.unshared:
-        warn(f"each rollout is computed whole, its prompt too (docs/engine.md): {trainer.reader.unshared}")
+    if learning.share_prefixes and trainer.forward.unshared:
+        warn(f"each rollout is computed whole, its prompt too (docs/engine.md): {trainer.forward.unshared}")
     return trainer
 
 

@@ -8,11 +8,10 @@ Pure functions of logits over C categories. For all of them:
 
 The categories are the whole vocabulary (C = V), or the student's top k and one tail (C = k + 1, topk.py): the same functions
 serve both. N runs over the tokens that the policy wrote (prompts, padding and other parties' tokens are left out before); the
-mean over them is the loss, as in METHOD: L = E sum_s KL(...) averaged over tokens. Arithmetic is in float32 whatever the
-input.
+mean over them is the loss: L = E sum_s KL(...), averaged over tokens. Arithmetic is in float32 whatever the input.
 
-The paper writes KL(student || stopgrad teacher); its alpha names 0 forward KL, 0.5 JSD, 1 reverse KL. Of the same equations are
-SDPO's alpha = 0, 1 and between (arXiv 2601.20802).
+Forward KL is KL(teacher || student), reverse KL is KL(student || teacher). SDPO's alpha (arXiv 2601.20802) names the same
+divergences: 0 forward, 1 reverse, JSD between.
 """
 
 from __future__ import annotations

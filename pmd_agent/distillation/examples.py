@@ -1,17 +1,33 @@
-"""From a step's rollouts to what the trainer is given: who is taught by the teacher, who is reinforced, who is left out."""
+"""From a step's rollouts, and what their teachers read, to what the trainer is given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.groups import advantages, pass_rate_weight
 from pmd_agent.recipe import Recipe
-from pmd_agent.types import Rollout, TeacherContext, Tier, Verdict
+from pmd_agent.types import Rollout, Verdict
 
-PromptOf = Callable[[TeacherContext, Rollout], tuple[Sequence[int] | None, bool]]
-"""The teacher's prompt, None where not even the bare problem fits beside the rollout; whether that teacher reads anything."""
+
+@dataclass(frozen=True, slots=True)
+class TeacherPrompt:
+    """What one rollout's teacher reads before the rollout, in place of the student's prompt."""
+
+    ids: tuple[int, ...] | None
+    """(T_prompt,) chat template applied; None where not even the bare problem fits beside the rollout."""
+    informed: bool = True
+    """Whether it reads anything that the student does not."""
+    shown: tuple[str, ...] = ()
+    """Ids of the memories in it."""
+    dropped: tuple[str, ...] = ()
+    """Ids of those that did not fit the budget."""
+    demonstration_cut: bool = False
+
+
+Prompts = Mapping[str, TeacherPrompt]
+"""Rollout id -> its teacher's prompt; without an entry there is nothing to read for it."""
 
 
 @dataclass(slots=True)
@@ -26,6 +42,7 @@ class Chosen:
     too_long: int = 0
 
     def metrics(self) -> dict[str, float]:
+        """Shares of the rollouts, in [0, 1]; `context_too_long` is a count."""
         to_teach = self.taught + self.without_context + self.too_long
         found: dict[str, float] = {"context_too_long": self.too_long}
         if to_teach or not self.reinforced:
@@ -34,100 +51,82 @@ class Chosen:
             found["reinforced"] = self.reinforced / (to_teach + self.reinforced)
         return found
 
+    @property
+    def distilled(self) -> list[Example]:
+        """Those that have a teacher."""
+        return [example for example in self.examples if example.advantage is None]
+
+
+def has_teacher(recipe: Recipe, rollout: Rollout, verdict: Verdict) -> bool:
+    """Whether a teacher supervises the rollout: it was checked, wrote something, and is not reinforced.
+
+    method=grpo reinforces all of them; distill.routing=srpo the correct ones (SRPO, arXiv 2604.02288).
+    """
+    return _counts(rollout, verdict) and not _reinforced(recipe, verdict)
+
 
 def choose_examples(
     recipe: Recipe,
     rollouts_PG: Sequence[Sequence[Rollout]],
     verdicts_PG: Sequence[Sequence[Verdict]],
-    contexts_P: Sequence[TeacherContext],
-    prompt_of: PromptOf,
+    prompts: Prompts,
 ) -> Chosen:
-    """One example a rollout, but for those that were not checked, that wrote nothing, or to whom memory has nothing to say.
+    """One example a rollout, but for those that were not checked, that wrote nothing, or whose teacher has nothing to say.
 
-    method=grpo reinforces all of them; distill.routing=srpo the correct ones (SRPO, arXiv 2604.02288): their advantage is
-    within the whole group, and a failed one without a context is left out, as it is without routing.
-
-    With memory.lift.leave_out, a teacher that happens to read nothing is what the others are compared with, and teaches; with
-    memory.lift.trial, also one that there is nothing to read for. Otherwise what the student learns on problems whose
-    memories have passed spills over to those whose memories are on trial: it stops guessing there, and with it end the
-    correct rollouts on which they are tried.
+    A reinforced rollout's advantage is within its whole group; a failed one without a context is left out, as it is without
+    routing. With memory.lift.trial, a teacher that reads nothing teaches, too: it is what the student was. Otherwise what the
+    student learns on problems whose memories have passed spills over to those whose memories are on trial: it stops guessing
+    there, and with it end the correct rollouts on which they are tried.
     """
     chosen = Chosen()
-    lift = recipe.memory.lift
-    bare_too = bool(lift.trial or lift.leave_out or lift.leave_out_tier)
-    for rollouts_G, verdicts_G, context in zip(rollouts_PG, verdicts_PG, contexts_P, strict=True):
-        checked_G = [
-            (r, v.reward, bool(v.correct))
-            for r, v in zip(rollouts_G, verdicts_G, strict=True)
-            if v.reward is not None and any(r.written)
-        ]
-        advantage_G = advantages([reward for _, reward, _ in checked_G])
+    for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True):
+        group = [(r, v) for r, v in zip(rollouts_G, verdicts_G, strict=True) if _counts(r, v)]
         weighted = recipe.distill.weighting == "pass_rate"
-        weight = pass_rate_weight([correct for _, _, correct in checked_G]) if weighted else 1.0
-        for (rollout, _, correct), advantage in zip(checked_G, advantage_G, strict=True):
-            if recipe.method == "grpo" or (recipe.distill.routing == "srpo" and correct):
+        weight = pass_rate_weight([bool(v.correct) for _, v in group]) if weighted else 1.0
+        advantage_G = advantages([v.reward or 0.0 for _, v in group])
+        for (rollout, verdict), advantage in zip(group, advantage_G, strict=True):
+            if _reinforced(recipe, verdict):
                 chosen.reinforced += 1
-                chosen.examples.append(_example(rollout, (), correct, weight, advantage))
-            elif context.is_empty_for(rollout.id) and not lift.trial:
+                chosen.examples.append(example_of(rollout, verdict, weight=weight, advantage=advantage))
+                continue
+            prompt = prompts.get(rollout.id)
+            if prompt is not None and prompt.ids is None:
+                chosen.too_long += 1
+            elif prompt is None or not prompt.informed:
                 chosen.without_context += 1
             else:
-                prompt, reads = prompt_of(context, rollout)
-                if prompt is None:
-                    chosen.too_long += 1
-                    continue
-                chosen.taught += reads
-                chosen.without_context += not reads
-                if not (reads or bare_too):
-                    continue
-                chosen.examples.append(_example(rollout, prompt, correct, weight, None))
+                chosen.taught += 1
+            if prompt is not None and prompt.ids is not None and (prompt.informed or recipe.memory.lift.trial):
+                chosen.examples.append(example_of(rollout, verdict, prompt.ids, weight=weight))
     return chosen
 
 
-def control_contexts(contexts_P: Sequence[TeacherContext]) -> dict[str, list[TeacherContext]]:
-    """What teachers read that should gain less than the real one.
-
-    `shuffled`: the problem with the next problem's memory: a gain as large shows that it is not what the memory says that
-    helps. `reference_only`: the memory without the problem: a gain as large shows a memory that gives the answer away.
-    """
-    found = {"reference_only": [without_problem(c) for c in contexts_P]}
-    if len(contexts_P) > 1:
-        others_P = [*contexts_P[1:], *contexts_P[:1]]
-        found["shuffled"] = [
-            replace(other, problem=c.problem, feedback={}) for c, other in zip(contexts_P, others_P, strict=True)
-        ]
-    return found
-
-
-def without_problem(context: TeacherContext) -> TeacherContext:
-    """The memory, read beside nothing."""
-    return replace(context, problem=replace(context.problem, prompt=""))
-
-
-def tier_contexts(contexts_P: Sequence[TeacherContext], tiers: Sequence[Tier]) -> dict[str, list[TeacherContext]]:
-    """What teachers read that are shown one of these tiers alone.
-
-    experience: the demonstration and the feedback, this batch's (SDPO's context) among them; insight: strategies and lessons;
-    behavior: behaviors.
-    """
-    of: dict[Tier, Callable[[TeacherContext], TeacherContext]] = {
-        "experience": lambda c: replace(c, behaviors=(), strategies=(), lessons=()),
-        "insight": lambda c: replace(c, behaviors=(), demonstrations=(), feedback={}),
-        "behavior": lambda c: replace(c, strategies=(), lessons=(), demonstrations=(), feedback={}),
-    }
-    return {tier: [of[tier](c) for c in contexts_P] for tier in tiers}
-
-
-def _example(
-    rollout: Rollout, teacher_prompt: Sequence[int], correct: bool, weight: float, advantage: float | None
+def example_of(
+    rollout: Rollout,
+    verdict: Verdict,
+    teacher_prompt_ids: Sequence[int] = (),
+    *,
+    name: str = "",
+    weight: float = 1.0,
+    advantage: float | None = None,
 ) -> Example:
+    """The rollout as student and teacher see it; `name` is its id in what the trainer answers, by default the rollout's."""
     return Example(
         student_prompt_ids=rollout.prompt_ids,
-        teacher_prompt_ids=tuple(teacher_prompt),
+        teacher_prompt_ids=tuple(teacher_prompt_ids),
         completion_ids=rollout.completion_ids,
         written=rollout.written,
         logprobs=rollout.logprobs,
-        correct=correct,
+        correct=bool(verdict.correct),
         weight=weight,
         advantage=advantage,
-        id=rollout.id,
+        id=name or rollout.id,
     )
+
+
+def _counts(rollout: Rollout, verdict: Verdict) -> bool:
+    return verdict.reward is not None and any(rollout.written)
+
+
+def _reinforced(recipe: Recipe, verdict: Verdict) -> bool:
+    return recipe.method == "grpo" or (recipe.distill.routing == "srpo" and bool(verdict.correct))

@@ -18,7 +18,7 @@ Row = tuple[tuple[int, ...], Example]
 """A prompt, and the example whose completion follows it."""
 
 
-class Reader:
+class ForwardPass:
     """Reads with whatever adapter is active."""
 
     def __init__(self, model: Any, *, pad_id: int, share: bool) -> None:

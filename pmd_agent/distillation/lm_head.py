@@ -16,7 +16,7 @@ def body_of(base: Any) -> Any:
     return getattr(base, base.base_model_prefix)
 
 
-def read_out(base: Any) -> Callable[[Tensor], Tensor]:
+def lm_head_of(base: Any) -> Callable[[Tensor], Tensor]:
     """(..., D) -> (..., V): the head, then what the configuration does to its logits.
 
     `logit_scale` (Cohere) and `lm_head_multiplier` (Falcon-H1) multiply, `logits_scaling` (Granite) divides,

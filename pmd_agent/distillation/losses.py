@@ -1,4 +1,4 @@
-"""A token's loss, from the logits of the student and of whom it is compared with: distillation, and GRPO.
+"""Losses a token: distillation towards a teacher, and GRPO.
 
 Pure. Both give, beside the loss, what a step reports of its tokens. Logits are (N, V); the columns of `Tokens` and `Judged` are
 (N,). Gradients flow through the loss alone, and to the student alone.

@@ -1,4 +1,4 @@
-"""What the sampled tokens alone say: ratios to the policy that sampled them, and GRPO's objective.
+"""Terms of the sampled tokens alone: the importance ratio, GRPO's clipped surrogate, the k3 estimator of a KL.
 
 All pure, over (N,) tokens, in float32 and nats:
 

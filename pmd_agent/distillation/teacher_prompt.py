@@ -1,6 +1,6 @@
 """What the teacher reads: memory first, general to specific, and last the problem, whole and untouched.
 
-The student never reads this text. Over budget, memories are dropped, least useful first; the problem never is. What was
+The student never reads this text. Over budget, each part keeps its share; the problem is never cut. What was
 remembered may say anything: it is cut to a bounded length and cleaned of every marker by which it could end its turn, and it
 stands in the user's message only, never in the system's.
 """
@@ -26,23 +26,31 @@ PROBLEM = "Now solve this problem:"
 
 CHARS_PER_TOKEN = 8
 """No remembered text is read beyond so many characters for each token of the budget: megabytes are not tokenised."""
+LEAST_CHARS = 40
+"""A text that would be cut to less is left out: a few words of an attempt teach nothing."""
 _HEADING = re.compile(
     r"^(?=[^\S\n]*(?:"
     + "|".join(map(re.escape, (INTRODUCTION, BEHAVIORS, STRATEGIES, LESSONS, DEMONSTRATION, FEEDBACK, PROBLEM)))
     + "))",
     re.MULTILINE,
 )
+SHARES = {"lists": 0.5, "demonstration": 0.375, "feedback": 0.125}
+"""Of the room beside the problem: what each part is sure of where not all fit. What one does not need goes to the others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Page:
     """The teacher's conversation, and what became of each memory that was recalled."""
 
     messages: Messages
-    read: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     """Ids of the memories that are in it."""
     dropped: tuple[str, ...] = ()
     """Ids of those that did not fit the budget, in the order in which they went."""
+    demonstration_cut: bool = False
+    """Whether the demonstration is shown without its middle."""
+    informed: bool = False
+    """Whether it says more than the problem."""
 
 
 def student_messages(problem: Problem) -> Messages:
@@ -51,76 +59,113 @@ def student_messages(problem: Problem) -> Messages:
     return [*system, {"role": "user", "content": problem.prompt}]
 
 
-def teacher_messages(
-    context: TeacherContext,
-    rollout_id: str | None,
-    *,
-    max_tokens: int,
-    count_tokens: Callable[[str], int],
-    special_tokens: Collection[str] = (),
-) -> Messages:
-    """The same conversation with the memory before the problem: `read` without the account of it."""
-    return read(
-        context, rollout_id, max_tokens=max_tokens, count_tokens=count_tokens, special_tokens=special_tokens
-    ).messages
+@dataclass(slots=True)
+class _Draft:
+    """A page that is still being fitted: its parts, in the words that they will have."""
 
+    problem: str
+    lists: dict[str, list[tuple[str, str]]]
+    """Behaviors, strategies, lessons: (id, line), the most useful first."""
+    demonstration: str
+    feedback: str
+    special_tokens: Collection[str]
 
-def read(
-    context: TeacherContext,
-    rollout_id: str | None,
-    *,
-    max_tokens: int,
-    count_tokens: Callable[[str], int],
-    special_tokens: Collection[str] = (),
-) -> Reading:
-    """The teacher's conversation within `max_tokens` for the user message.
-
-    While that is exceeded, what is least useful goes first: feedback, then the last line of the longest list, the
-    demonstration at the end. One that would not fit even alone is cut first, to half of the room beside the problem, so
-    that it does not take all the rest with it. `rollout_id` is the rollout being taught (None in evaluation): its own text is
-    never its demonstration. `special_tokens`: the special tokens of the reader's tokenizer.
-    """
-    problem = context.problem
-    bound = CHARS_PER_TOKEN * max(64, max_tokens)
-    behaviors, strategies, lessons = (
-        [(entry.id, cut(entry.text, bound)) for entry in entries]
-        for entries in (context.behaviors, context.strategies, context.lessons)
-    )
-    shown = context.demonstration_for(rollout_id)
-    demonstration = cut(strip_thinking(shown.text), bound) if shown else ""
-    feedback = cut(context.feedback.get(rollout_id, ""), bound) if rollout_id else ""
-    dropped: list[str] = []
-
-    def alone(demonstration: str) -> int:
-        return count_tokens(render(problem.prompt, [], [], [], demonstration, special_tokens=special_tokens))
-
-    if shown and (whole := alone(demonstration)) > max_tokens:
-        bare = count_tokens(problem.prompt)
-        share = max(0, max_tokens - bare) / 2 / max(1, whole - bare)
-        demonstration = cut(demonstration, int(share * len(demonstration)))
-
-    while True:
-        text = render(
-            problem.prompt,
-            [line for _, line in behaviors],
-            [line for _, line in strategies],
-            [line for _, line in lessons],
-            demonstration if shown else "",
-            feedback,
-            special_tokens=special_tokens,
+    def render(self, *only: str) -> str:
+        """The user message; with `only`, as if just those of its parts were there."""
+        on = only or tuple(SHARES)
+        lines = {name: [line for _, line in entries] if "lists" in on else [] for name, entries in self.lists.items()}
+        return render(
+            self.problem,
+            **lines,
+            demonstration=self.demonstration if "demonstration" in on else "",
+            feedback=self.feedback if "feedback" in on else "",
+            special_tokens=self.special_tokens,
         )
-        if text == problem.prompt or count_tokens(text) <= max_tokens:
-            break
-        if feedback:
-            feedback = ""
-        elif lessons or behaviors or strategies:
-            dropped.append(max((lessons, behaviors, strategies), key=len).pop()[0])
+
+
+def teacher_page(
+    context: TeacherContext,
+    rollout_id: str | None,
+    *,
+    max_tokens: int,
+    count_tokens: Callable[[str], int],
+    special_tokens: Collection[str] = (),
+) -> Page:
+    """The student's conversation with the memory before the problem, within `max_tokens` for the user message.
+
+    Where not all of it fits, the lists of rules, the demonstration and the feedback each keep their share of the room beside
+    the problem (`SHARES`), and what one of them does not need goes to the others: no part can drive out another, whatever its
+    length. The lists then lose lines, the last of the longest list first; demonstration and feedback lose their middle.
+    `rollout_id` is the rollout being taught (None in evaluation): its own text is never its demonstration. `special_tokens`:
+    those of the reader's tokenizer.
+    """
+    bound = CHARS_PER_TOKEN * max(64, max_tokens)
+    demonstration = context.demonstration_for(rollout_id)
+    draft = _Draft(
+        context.problem.prompt,
+        {
+            name: [(entry.id, cut(entry.text, bound)) for entry in entries]
+            for name, entries in (
+                ("behaviors", context.behaviors),
+                ("strategies", context.strategies),
+                ("lessons", context.lessons),
+            )
+        },
+        cut(strip_thinking(demonstration.text), bound) if demonstration else "",
+        cut(context.feedback.get(rollout_id, ""), bound) if rollout_id else "",
+        special_tokens,
+    )
+    whole = draft.demonstration
+    text = draft.render()
+    dropped = [] if text == draft.problem or count_tokens(text) <= max_tokens else _fit(draft, max_tokens, count_tokens)
+    text = draft.render()
+    shown = [entry_id for entries in draft.lists.values() for entry_id, _ in entries]
+    if demonstration and draft.demonstration:
+        shown.append(demonstration.id)
+    elif demonstration and whole:
+        dropped.append(demonstration.id)
+    return Page(
+        [*student_messages(context.problem)[:-1], {"role": "user", "content": text}],
+        tuple(shown),
+        tuple(dropped),
+        demonstration_cut=bool(draft.demonstration) and draft.demonstration != whole,
+        informed=text != draft.problem,
+    )
+
+
+def _fit(draft: _Draft, max_tokens: int, count_tokens: Callable[[str], int]) -> list[str]:
+    """Takes from each part what is beyond its share. Returns the ids of the lines that went."""
+    bare = count_tokens(draft.problem)
+    room = max(0, max_tokens - bare)
+    needs = {part: count_tokens(draft.render(part)) - bare for part in SHARES}
+    granted = {part: min(need, int(SHARES[part] * room)) for part, need in needs.items()}
+    for part, need in needs.items():  # what is left over, to the first that can use it
+        granted[part] += min(need - granted[part], room - sum(granted.values()))
+    dropped: list[str] = []
+    while any(draft.lists.values()) and count_tokens(draft.render("lists")) - bare > granted["lists"]:
+        dropped.append(max(draft.lists.values(), key=len).pop()[0])
+    draft.demonstration = _shortened(draft, "demonstration", bare + granted["demonstration"], count_tokens)
+    draft.feedback = _shortened(draft, "feedback", bare + granted["feedback"], count_tokens)
+    while draft.render() != draft.problem and count_tokens(draft.render()) > max_tokens:
+        # Tokens grow together where parts meet: a few too many, now and then.
+        if draft.feedback:
+            draft.feedback = ""
+        elif any(draft.lists.values()):
+            dropped.append(max(draft.lists.values(), key=len).pop()[0])
         else:
-            assert shown is not None
-            dropped.append(shown.id)
-            shown = None
-    ids = [entry_id for entry_id, _ in (*behaviors, *strategies, *lessons)] + ([shown.id] if shown else [])
-    return Reading([*student_messages(problem)[:-1], {"role": "user", "content": text}], tuple(ids), tuple(dropped))
+            draft.demonstration = ""
+    return dropped
+
+
+def _shortened(draft: _Draft, part: str, most: int, count_tokens: Callable[[str], int]) -> str:
+    """The part's text, its middle cut until a page with it alone has at most so many tokens; empty where little is left."""
+    whole: str = getattr(draft, part)
+    text, length, bare = whole, len(whole), count_tokens(draft.problem)
+    while text and (used := count_tokens(draft.render(part))) > most:
+        length = min(length - 1, int(length * (most - bare) / max(1, used - bare)))
+        text = cut(whole, length) if length >= LEAST_CHARS else ""
+        setattr(draft, part, text)
+    return text
 
 
 def render(

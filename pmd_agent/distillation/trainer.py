@@ -2,7 +2,7 @@
 
 For each rollout the teacher reads memory + problem + the rollout, the student problem + the rollout; both give a distribution
 at every token of the rollout, and the student moves towards the teacher. A rollout with an advantage has no teacher: GRPO's
-objective moves the student (objectives.py has both). What sequences share at the start is computed once (reader.py), and
+objective moves the student (losses.py has both). What sequences share at the start is computed once (forward.py), and
 logits at those positions only, a chunk at a time (chunks.py).
 """
 
@@ -21,8 +21,8 @@ from torch import Tensor
 from pmd_agent.distillation.batches import by_objective, length, micro_batches, shares, split
 from pmd_agent.distillation.chunks import backward, chunks
 from pmd_agent.distillation.example import Example
-from pmd_agent.distillation.forward import Reader
-from pmd_agent.distillation.lm_head import read_out
+from pmd_agent.distillation.forward import ForwardPass
+from pmd_agent.distillation.lm_head import lm_head_of
 from pmd_agent.distillation.losses import Judged, Tokens, distilled, reinforced
 from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.policy_gradient import token_logprobs
@@ -56,9 +56,9 @@ class Trainer:
         """The run's length, which a falling learning rate follows."""
         self._unlearnt = frozenset(special_ids) if settings.mask_special else frozenset()
         base = model.get_base_model()
-        self._read_out = read_out(base)
+        self._lm_head = lm_head_of(base)
         self._vocabulary = int(base.config.get_text_config().vocab_size)
-        self.reader = Reader(model, pad_id=pad_id, share=settings.share_prefixes)
+        self.forward = ForwardPass(model, pad_id=pad_id, share=settings.share_prefixes)
         device = device or base.device
         _checkpoint(base, settings.gradient_checkpointing, device)
         self.team.shard(base, device)
@@ -88,7 +88,7 @@ class Trainer:
         for part in split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
             total = sum(e.weight * sum(e.written) for e in part) or 1.0
             self._optimiser.zero_grad(set_to_none=True)
-            with self.reader.precision():
+            with self.forward.precision():
                 for batch, counts in self._micro_batches(part):
                     self._backward(batch, total / self.team.scale, tally if counts else Tally())
             self.team.add_gradients(self._parameters)
@@ -118,7 +118,7 @@ class Trainer:
         Nats per token, against the log-probabilities at which the rollouts were sampled. None where not both correct and
         wrong ones are there.
         """
-        return self._read(examples).teacher_gain
+        return self._score(examples).teacher_gain
 
     def log_ratios(self, examples: Sequence[Example]) -> dict[str, float]:
         """By id: how much more a teacher that reads the example's teacher prompt believes in its rollout, nats in all.
@@ -126,13 +126,13 @@ class Trainer:
         Compared as in `gain`, so that the differences of two are those of two teachers. Nothing is learnt.
         """
         tokens = {e.id: sum(e.without_loss_on(self._unlearnt).written) for e in examples}
-        return {name: mean * tokens[name] for name, mean in self._read(examples).gains.items()}
+        return {name: mean * tokens[name] for name, mean in self._score(examples).gains.items()}
 
     @torch.no_grad()
-    def _read(self, examples: Sequence[Example]) -> Tally:
+    def _score(self, examples: Sequence[Example]) -> Tally:
         tally = Tally()
         learnt = [e.without_loss_on(self._unlearnt) for e in examples]
-        with self.reader.precision():
+        with self.forward.precision():
             for batch, counts in self._micro_batches(learnt):
                 tokens, teachers = self._tokens(batch), self._references(batch)
                 gain_N = [
@@ -155,7 +155,7 @@ class Trainer:
         tokens, references = self._tokens(batch), self._references(batch)
         objective = self._distilled if batch[0].advantage is None else self._reinforced
         self.model.train()
-        student_ND = self.reader.hidden([(e.student_prompt_ids, e) for e in batch])
+        student_ND = self.forward.hidden([(e.student_prompt_ids, e) for e in batch])
         judged = backward(objective, student_ND, references, tokens, total=total, vocabulary=self._vocabulary)
         tally.add(tokens, judged)
         if batch[0].advantage is None:
@@ -163,7 +163,7 @@ class Trainer:
 
     def _micro_batches(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], bool]]:
         """This process's, and whether they count: one that only keeps step with other processes does not."""
-        shared, team = not self.reader.unshared, self.team
+        shared, team = not self.forward.unshared, self.team
         for share in by_objective(examples):
             cut = [
                 list(micro_batches(part, self.settings.batch_tokens, shared=shared))
@@ -186,8 +186,8 @@ class Trainer:
         return reinforced(self._logits(student_ND), initial_NV, tokens, self.settings.grpo)
 
     def _logits(self, hidden_ND: Tensor) -> Tensor:
-        with self.reader.autocast():
-            return self._read_out(hidden_ND)
+        with self.forward.autocast():
+            return self._lm_head(hidden_ND)
 
     def _mixed(self, teachers_ND: list[Tensor]) -> Tensor:
         """(N, V) logits of the teacher: of one, or of two interpolated, (1 - mix) initial + mix current."""
@@ -211,7 +211,7 @@ class Trainer:
         found = []
         for weights in who:
             with answering_as(self.model, weights):
-                found.append(self.reader.hidden(rows))
+                found.append(self.forward.hidden(rows))
         return found
 
     def _tokens(self, batch: Sequence[Example]) -> Tokens:

@@ -14,16 +14,11 @@ from typing import Any, Literal
 import torch
 
 from pmd_agent.errors import PolicyError
+from pmd_agent.models import BOX, box_path
 
 STUDENT, TEACHER = "student", "teacher"
-BOX = "box"
 Weights = Literal["initial", "current", "ema"]
 """Whose weights answer: the base alone, the student, or the EMA teacher."""
-
-
-def box_path() -> Path:
-    """The folder of the policy that ships with pmd."""
-    return Path(__file__).parents[1] / "box" / "policy"
 
 
 def resolve_model(name: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pmd_agent.problems.gather import BadRow, check_text
@@ -54,6 +55,39 @@ def labelled_options(choices: object) -> dict[str, str]:
     if len(set(labels)) < len(labels):
         raise BadRow(f"two options have the same label: {', '.join(labels)}")
     return dict(zip(labels, texts, strict=True))
+
+
+def choices_of(row: Mapping[str, Any], fields: str | Sequence[str]) -> Any:
+    """The options of a row, None where it has none: what is in the one field, JSON too, or the texts of several, in their order.
+
+    Fields at the end may be empty, where a question has fewer options than others. BadRow for one that is empty before others.
+    """
+    if isinstance(fields, str):
+        return _out_of_json(row.get(fields), fields)
+    cells = [row.get(field) for field in fields]
+    while cells and (cells[-1] is None or cells[-1] == ""):
+        cells.pop()
+    for field, cell in zip(fields, cells, strict=False):
+        if cell is None or (isinstance(cell, str) and not cell.strip()):
+            raise BadRow(f"{field!r} is empty, and an option behind it is not")
+        if isinstance(cell, bool) or not isinstance(cell, str | int):
+            raise BadRow(f"{field!r} is {describe_type(cell)} instead of the text of an option")
+    if len(cells) == 1:
+        raise BadRow(f"only {fields[0]!r} has the text of an option: nothing to choose from")
+    texts = [check_text(str(cell), field) for field, cell in zip(fields, cells, strict=False)]
+    return {"text": texts, "label": list(LETTERS[: len(texts)])} if texts else None
+
+
+def _out_of_json(value: Any, field: str) -> Any:
+    """A cell of a CSV file has text only: a list or an object is written there as JSON."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise BadRow(f"{field!r} is a string instead of a list, or of a list as JSON") from error
 
 
 def letter_answer(answer: str, letters: tuple[str, ...], field: str = "answer") -> str:

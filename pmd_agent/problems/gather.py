@@ -12,10 +12,17 @@ from pmd_agent.types import Problem
 
 SHOWN = 5
 """How many reasons one error lists."""
+FEW = 2
+FEW_FRACTION = 0.01
+"""Rows without an answer that are left out whatever `max_bad_fraction` is: so many, or this share of all, the larger."""
 
 
 class BadRow(Exception):
     """Raised while one row is turned into a problem: the message is the reason."""
+
+
+class NoAnswer(BadRow):
+    """Raised for a row that is as it should be, but whose source never gave an answer: no fault of the file."""
 
 
 class Misfits(ProblemError):
@@ -39,6 +46,8 @@ class Gatherer:
         self.max_bad_fraction = max_bad_fraction
         self.total = 0
         self.bad: list[str] = []
+        self.unanswered = 0
+        """Of the bad ones, those that have no answer."""
         self._places: dict[str, str] = {}
         self._fields: tuple[str, ...] = ()
 
@@ -52,6 +61,7 @@ class Gatherer:
                 if problem.id in self._places:
                     raise BadRow(f"the id {problem.id!r} was already taken by {self._places[problem.id]}")
             except BadRow as reason:
+                self.unanswered += isinstance(reason, NoAnswer)
                 self.bad.append(f"{row.where}: {reason}")
             else:
                 self._places[problem.id] = row.where
@@ -62,7 +72,9 @@ class Gatherer:
         """The rows left out, as `where: reason`. Misfits if they are too many; ProblemError if there is no row at all."""
         if not self.bad and self.total:
             return ()
-        if len(self.bad) <= self.max_bad_fraction * self.total:
+        few = self.unanswered < self.total and self.unanswered <= max(FEW, FEW_FRACTION * self.total)
+        faults = len(self.bad) - self.unanswered if few else len(self.bad)
+        if self.total and faults <= self.max_bad_fraction * self.total:
             return tuple(self.bad)
         if not self.total:
             raise ProblemError(f"{self.source} holds no problem.")

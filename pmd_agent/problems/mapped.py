@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems.choices import letter_answer, letters_in, letters_of, option_lines
+from pmd_agent.problems.choices import LETTERS, choices_of, letter_answer, letters_in, letters_of, option_lines
 from pmd_agent.problems.gather import BadRow, check_text, optional_text_of, text_of
 from pmd_agent.problems.sources import Row, describe_type, nearest
 from pmd_agent.problems.split import Split
@@ -37,9 +37,20 @@ class Fields:
     """If no row has it, the id is `<name of the part>/<number of the row>`; if some have it, all must."""
     kind: str | None = "kind"
     """Optional in a row."""
-    choices: str | None = "choices"
-    """Optional in a row: letters, option texts in order, or the hub's {text, label}. The answer must then be a letter
-    of theirs, and options that the prompt does not list are added to it. None: a field of this name means nothing."""
+    choices: str | tuple[str, ...] | None = "choices"
+    """Optional in a row: letters, option texts in order, or the hub's {text, label}, as JSON where it is text; or several fields,
+    each with the text of one option. The answer must then be a letter of theirs, or the name of such a field, and options that
+    the prompt does not list are added to it. None: a field of this name means nothing."""
+
+    def names(self) -> dict[str, str]:
+        """field -> what it is, of all that are named."""
+        named: dict[str, str] = {}
+        for role in ROLES:
+            name = getattr(self, role)
+            for one in (name,) if isinstance(name, str) else name or ():
+                named.setdefault(one, role)
+        return named
+
     system_text: str | None = None
     """The system message of every row that brings none. None: the recipe's verifier says what format it reads."""
 
@@ -57,7 +68,7 @@ def load(
     test_fraction: float = 0.1,
     seed: int = 42,
     max_bad_fraction: float = 0.0,
-    **names: str | None,
+    **names: str | tuple[str, ...] | None,
 ) -> Split:
     """The problems of a file or folder, or of a dataset on the hub (see `open_row_sets`), with the fields that `names` gives.
 
@@ -85,17 +96,19 @@ def _build(fields: Fields, row_set: RowSet) -> Build:
 
 def _problem(row: Mapping[str, Any], number: int, *, fields: Fields, prefix: str) -> Problem:
     """`prefix` empty: the row has an id of its own."""
-    named = [name for role in ROLES if (name := getattr(fields, role)) is not None]
+    named = fields.names()
     data = {name: value for name, value in row.items() if name not in named}
     row = dict(row) | {name: value for name in named if (value := lookup(row, name)) is not MISSING}
     answer = _answer(row, fields.answer) if fields.answer is not None else None
     prompt = text_of(row, fields.prompt)
-    if fields.choices is not None and row.get(fields.choices) is not None:
-        letters = letters_of(row[fields.choices])
+    choices = choices_of(row, fields.choices) if fields.choices is not None else None
+    if choices is not None:
+        letters = letters_of(choices)
         data["choices"] = letters
-        answer = letter_answer(answer, letters, fields.answer or "") if answer is not None else None
+        if answer is not None:
+            answer = letter_answer(_letter_named(answer, fields.choices), letters, fields.answer or "")
         if letters_in(prompt) != letters:
-            prompt = "\n\n".join(filter(None, (prompt, option_lines(row[fields.choices]))))
+            prompt = "\n\n".join(filter(None, (prompt, option_lines(choices))))
     system = fields.system_text or ""
     return Problem(
         id=f"{prefix}/{number}" if prefix else _id(row, fields.id or ""),
@@ -105,6 +118,13 @@ def _problem(row: Mapping[str, Any], number: int, *, fields: Fields, prefix: str
         kind=_kind(row, fields.kind) if fields.kind else "",
         data=data,
     )
+
+
+def _letter_named(answer: str, fields: str | Sequence[str] | None) -> str:
+    """The letter of the option whose field an answer names: `option2`; an answer that names none is itself."""
+    if isinstance(fields, str) or not fields or answer not in fields:
+        return answer
+    return LETTERS[list(fields).index(answer)]
 
 
 def _answer(row: Mapping[str, Any], field: str) -> str:
@@ -130,15 +150,14 @@ def _id(row: Mapping[str, Any], field: str) -> str:
 
 
 def _check_names(fields: Fields, rows: Sequence[Row], source: str) -> None:
-    default = Fields()
-    for role in ROLES:
-        name = getattr(fields, role)
-        if name is not None and name != getattr(default, role) and not has_field(rows, name):
+    usual = Fields().names()
+    for name, role in fields.names().items():
+        if usual.get(name) != role and not has_field(rows, name):
             hint = nearest(name, field_names(rows))
             raise ProblemError(f"No row of {source} has a field {name!r} (given as the {role}).", hint)
 
 
-def _fields(names: Mapping[str, str | None]) -> Fields:
+def _fields(names: Mapping[str, str | tuple[str, ...] | None]) -> Fields:
     known = Fields.__dataclass_fields__
     for name in names:
         if name not in known:

@@ -1,7 +1,10 @@
 r"""Questions with a mathematical answer, in one of two schemas; a row's fields tell which.
 
-GSM8K   question, answer: reasoning, and behind `####` the number
+GSM8K   question, answer: reasoning, and behind `####` the number; of commas only those between groups of three digits go
 MATH    problem, solution: the answer is in its last \boxed{}; or `answer`, where there is one; type or subject, level
+
+Two rows of MATH have an empty box: nobody knows their answer. Such rows are left out and named, and are no error while they are
+few.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pmd_agent.problems.gather import BadRow, optional_text_of, text_of
+from pmd_agent.problems.gather import BadRow, NoAnswer, optional_text_of, text_of
 from pmd_agent.problems.instructions import MATH
 from pmd_agent.problems.split import Split
 from pmd_agent.problems.train_test import Build, RowSet, Rule, open_row_sets, train_and_test
 from pmd_agent.problems.where import Where
-from pmd_agent.text import last_boxed
+from pmd_agent.text import last_boxed, without_group_commas
 from pmd_agent.types import Problem
 
 HUB = "openai/gsm8k"
@@ -73,17 +76,16 @@ def _behind_marks(row: Mapping[str, Any]) -> str:
         raise BadRow("'answer' has no '####' with the number behind it")
     if not answer.strip():
         raise BadRow("'answer' has nothing behind its '####'")
-    return answer.strip().replace(",", "")
+    answer = answer.strip()
+    return answer if answer.startswith(("(", "[", "{")) else without_group_commas(answer)
 
 
 def _final(row: Mapping[str, Any]) -> str:
     if row.get("answer") is not None:
         return text_of(row, "answer")
     answer = last_boxed(text_of(row, "solution"))
+    if answer is None:
+        raise BadRow("'solution' has no \\boxed{} with an answer in it")
     if not answer:
-        raise BadRow(
-            "'solution' has no \\boxed{} with an answer in it"
-            if answer is None
-            else "'solution' has an empty \\boxed{}"
-        )
+        raise NoAnswer("'solution' has an empty \\boxed{}")
     return answer

@@ -1,4 +1,4 @@
-"""From the section `problems` of a recipe to what is trained on, validated on and tested on."""
+"""Training, validation and test problems, as the section `problems` of a recipe says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "python": load_function,
 }
 """`problems.type` -> what loads it. It is called with the section's keys, but those that mean the same everywhere."""
-_EVERYWHERE = frozenset(("type", "verifier", "sandbox", "validation_fraction"))
+_EVERYWHERE = frozenset(("type", "verifier", "parse", "sandbox", "validation_fraction"))
 
 
 @dataclass(frozen=True, slots=True)

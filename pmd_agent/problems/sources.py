@@ -18,6 +18,9 @@ from typing import Any
 
 from pmd_agent.errors import ProblemError
 
+_LONGEST_FIELD = 2**31 - 1
+"""Characters of a CSV field; what is too long for a model is left out later, and said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -180,6 +183,7 @@ def _parse(line: str, where: str) -> Any:
 def _read_csv(path: Path) -> list[Row]:
     reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
     rows: list[Row] = []
+    limit = csv.field_size_limit(_LONGEST_FIELD)  # of the process: put back below
     try:
         names = list(reader.fieldnames or [])
         if len(set(names)) < len(names) or "" in names:
@@ -193,6 +197,8 @@ def _read_csv(path: Path) -> list[Row]:
             rows.append(Row(where, value, len(rows) + 1))
     except csv.Error as error:
         raise ProblemError(f"{path}:{reader.reader.line_num} is not CSV: {error}.") from error
+    finally:
+        csv.field_size_limit(limit)
     return rows
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 from pmd_agent.errors import ProblemError
@@ -14,6 +16,10 @@ from pmd_agent.recipe.problems import Bounds
 MISSING = object()
 Where = Mapping[str, Any]
 """Field -> a value, several values, or Bounds."""
+_JSON_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d{0,300})(?:\.\d{1,300})?(?:[eE][-+]?\d{1,3})?", re.ASCII)
+_NULL = ("null", "~", "")
+_TRUTHS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}
+"""How YAML writes them."""
 
 
 def lookup(row: Mapping[str, Any], field: str) -> Any:
@@ -65,8 +71,25 @@ def _fits(value: Any, wanted: Any, field: str) -> bool:
         low = wanted.min is None or number >= wanted.min
         return low and (wanted.max is None or number <= wanted.max)
     several = wanted if isinstance(wanted, list | tuple) else (wanted,)
-    # A CSV file has texts only: 5 is wanted, "5" is there.
-    return any(value == one or str(value) == str(one) for one in several)
+    return any(_is_written(value, one) for one in several)
+
+
+def _is_written(value: Any, wanted: Any) -> bool:
+    """Whether a row's value is what `wanted` says: a text to the letter, a number by its value, true, false and null by name.
+
+    A text in the row is never taken for a number: 010 is not 10, and 1.10 is not 1.1.
+    """
+    if not isinstance(wanted, str):
+        return bool(value == wanted or str(value) == str(wanted))
+    if isinstance(value, str):
+        return value == wanted
+    if value is None:
+        return wanted.lower() in _NULL
+    if isinstance(value, bool):
+        return wanted.lower() in _TRUTHS[value]
+    if isinstance(value, int | float):
+        return bool(_JSON_NUMBER.fullmatch(wanted)) and Decimal(wanted) == Decimal(repr(value))
+    return wanted in (str(value), getattr(value, "isoformat", str)())
 
 
 def _number(value: Any, field: str) -> float:

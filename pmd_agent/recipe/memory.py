@@ -56,37 +56,19 @@ class BudgetSection(Section):
 
 
 class LiftSection(Section):
-    """What reading a memory does to the teacher, measured alone or by leaving it out, and what follows. docs/memory.md."""
+    """What reading a memory does to the teacher, measured by reading it alone, and what follows. docs/memory.md."""
 
     trial: int = Field(0, ge=0)
     """Each memory is tried alone on so many correct rollouts of a problem a step, and a bank's teaches fully once that showed
     it to help. 0: no trials."""
     untried: float = Field(0.5, ge=0, le=1)
     """Probability with which a rollout's teacher reads a memory that is still on trial. 0: what has not passed never teaches."""
-    leave_out: float = Field(0.0, ge=0, le=0.5)
-    """Probability with which a rollout's teacher reads without an insight or behavior. 0: nothing is measured."""
-    leave_out_tier: float = Field(0.0, ge=0, le=0.5)
-    """The same for a whole tier."""
     harmful: float | None = Field(2.0, gt=0)
     """Standard errors below zero from which a memory is quarantined. Empty: never."""
-    least: int = Field(16, ge=2)
-    """Observations below which nothing is concluded."""
-    readmit: float = Field(0.1, ge=0, le=0.5)
-    """Probability with which a quarantined memory is read all the same, so that it can return. (Trials need none.)"""
     half_life: float = Field(50.0, gt=0)
     """Steps after which an observation counts half: the policy that reads has changed."""
     absorbed: float | None = Field(None, gt=0, le=1)
     """Share of a problem's rollouts that are correct from which its memories are retired. Empty: never."""
-
-    @property
-    def share_on_trial(self) -> float:
-        """Of teachers, those that read a memory on trial."""
-        return self.untried if self.trial else 0.0
-
-    @property
-    def share_quarantined(self) -> float:
-        """Of teachers, those that read a quarantined memory. What is tried alone need not be read to return."""
-        return self.readmit if not self.trial and (self.leave_out or self.leave_out_tier) else 0.0
 
 
 class MemorySection(Section):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pmd_agent.recipe.section import Section
 
@@ -18,7 +19,16 @@ class Bounds(Section):
     max: float | None = None
 
 
-Value = str | int | float | bool
+Parse = Literal["lenient", "published"]
+
+
+def _written(value: object) -> object:
+    """A number, true, false or null as JSON writes it: rows are compared with text."""
+    return json.dumps(value) if value is None or isinstance(value, bool | int | float) else value
+
+
+Value = Annotated[str, BeforeValidator(_written, json_schema_input_type=str | int | float | bool | None)]
+"""What a row's field is compared with, as it is written: 1.10 is not 1.1."""
 Where = dict[str, Value | tuple[Value, ...] | Bounds]
 
 
@@ -62,6 +72,8 @@ class SciKnowEvalProblems(Section):
     seed: int = 42
     """Of the split; 42 gives the published one."""
     verifier: str = "multiple_choice"
+    parse: Parse = "lenient"
+    """How multiple_choice reads a letter: `lenient` takes (B), b, `B: 12 g`; `published` is SDPO's rule (docs/problems.md)."""
 
 
 class SandboxSection(Section):
@@ -136,8 +148,9 @@ class Mapped(Section):
     """Where no row has one, ids are the file's or split's name and the row's number."""
     kind: str | None = "kind"
     """Results are also reported apart by it."""
-    choices: str | None = "choices"
-    """Options of multiple choice; those that the prompt does not list are added to it."""
+    choices: str | Annotated[tuple[str, ...], Field(min_length=2, max_length=10)] | None = "choices"
+    """Options of multiple choice; those that the prompt does not list are added to it. Several names, as [A, B, C, D]: a field for
+    each option."""
     system_text: str | None = None
     """The system message of rows that bring none. Empty: the verifier's own, which asks for the format that it reads."""
     where: Where = Field(default_factory=dict)
@@ -154,6 +167,8 @@ class Mapped(Section):
     """Of the split."""
     verifier: str = "exact"
     """exact, multiple_choice, math, code, or package.module:function."""
+    parse: Parse = "lenient"
+    """How multiple_choice reads a letter: `lenient` takes (B), b, `B: 12 g`; `published` is SDPO's rule (docs/problems.md)."""
     sandbox: SandboxSection = SandboxSection()
     """Of the verifier code."""
 
@@ -191,6 +206,8 @@ class FunctionProblems(Section):
     validation_fraction: float = Field(0.05, ge=0, lt=1)
     seed: int = 0
     verifier: str = "exact"
+    parse: Parse = "lenient"
+    """As for files."""
     sandbox: SandboxSection = SandboxSection()
 
 

@@ -22,12 +22,13 @@ from pydantic import Field, ValidationError, model_validator
 
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe.distill import DistillSection
+from pmd_agent.recipe.gone import without_gone
 from pmd_agent.recipe.keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe.memory import MemorySection
 from pmd_agent.recipe.pipeline import PipelineSection
-from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems, WorldProblems
+from pmd_agent.recipe.problems import Bounds, Problems, SciKnowEvalProblems, WorldProblems
 from pmd_agent.recipe.section import Section
-from pmd_agent.recipe.yaml import read_value, read_yaml, write_yaml
+from pmd_agent.recipe.yaml import AS_WRITTEN, read_value, read_yaml, write_yaml
 
 # --- policy -------------------------------------------------------------------------------------------------------
 
@@ -186,8 +187,6 @@ class Recipe(Section):
         if isinstance(self.problems, WorldProblems) and self.problems.drift and self.rollout.shuffle:
             raise ValueError("problems.drift begins with the second half of the problems: set rollout.shuffle=false")
         lift = self.memory.lift
-        if lift.trial and lift.leave_out:
-            raise ValueError("memory.lift: trial measures what leave_out does, and judges by it: leave one of them 0")
         if lift.trial and lift.harmful is None:
             raise ValueError("memory.lift.trial ends by memory.lift.harmful: set it, or leave out the trial")
         if lift.trial and self.memory.tiers and (not self.distill.enabled or self.policy.type == "scripted"):
@@ -235,8 +234,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 def parse_recipe(data: Mapping[str, Any], source: str = "the recipe") -> Recipe:
     """Validate plain data. Raises RecipeError with every fault in it, each on a line."""
-    data = fill_types(data, Recipe)
-    faults = list(unknown_keys(data, Recipe))
+    data, faults = without_gone(fill_types(data, Recipe))
+    faults += unknown_keys(data, Recipe)
     if not faults:
         try:
             return Recipe.model_validate(data)
@@ -253,7 +252,7 @@ def dump_recipe(recipe: Recipe) -> str:
 def write_overrides(settings: Mapping[str, Any]) -> list[str]:
     """`key.sub=value` of each, as `load_recipe` reads them back."""
     return [
-        f"{key}={value if isinstance(value, str) and read_value(value) == value else json.dumps(value)}"
+        f"{key}={value if isinstance(value, str) and read_value(value, key) == value else json.dumps(value)}"
         for key, value in settings.items()
     ]
 
@@ -262,12 +261,21 @@ VARIANTS_SHARE = {"policy": frozenset({"model", "dtype", "device", "thinking"})}
 """Keys that mean the same in every variant: `policy.type=vllm` keeps the recipe's model."""
 
 
+def _steps(key: str) -> list[str]:
+    """From section to key. Below problems.where is the name of a field, which may have dots: `problems.where.details.level`."""
+    name = key.removeprefix(f"{AS_WRITTEN}.")
+    if name == key:
+        return key.split(".")
+    field, _, bound = name.rpartition(".")
+    return [*AS_WRITTEN.split("."), *((field, bound) if field and bound in Bounds.model_fields else (name,))]
+
+
 def _set(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise RecipeError(f"{override!r} is no override.", "Write key=value, for example distill.lr=1e-4.")
-    value = read_value(text)
-    *parents, last = key.split(".")
+    value = read_value(text, key)
+    *parents, last = _steps(key)
     for parent in parents:
         if not isinstance(data.get(parent), dict):
             data[parent] = {}

@@ -1,4 +1,4 @@
-"""The tables of a comparison: plain rows of numbers, which `page.py` and the terminal show."""
+"""The tables of a comparison: plain rows of numbers, which comparison_page.py and the terminal show."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def write_report(report: Report, folder: Path, *, title: str, command: str) -> l
 
 
 def markdown(report: Report, title: str, command: str) -> str:
-    """TierStore under headings."""
+    """Tables under headings."""
     parts = [f"# {title}", f"```sh\n{command}\n```", "\n".join(f"- {fact}" for fact in report.facts)]
     for table in report.tables:
         lines = [

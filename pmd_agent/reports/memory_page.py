@@ -100,7 +100,7 @@ def _facts(run: RunDir, memory: Memory) -> list[str]:
 
 def _behavior(memory: Memory, entry: Behavior) -> Node:
     sources = memory.most_alike(entry.text, memory.sources_of(entry))  # all of its cluster's; first what says as much
-    about = f"{_times(entry.support, 'problem')}, last found in step {entry.step}{_use(memory, entry.id)}"
+    about = f"{entry.support_in_words}, last found in step {entry.step}{_use(memory, entry.id)}"
     shown = tuple(_insight(memory, s) for s in sources[:INSIGHTS] if isinstance(s, Insight))
     return _node(memory, entry, about, shown, len(entry.sources) - len(shown))
 
@@ -149,8 +149,6 @@ def _problem(memory: Memory, name: str, insights: Sequence[Insight], prompts: Ma
 def _use(memory: Memory, entry_id: str) -> str:
     effects = memory.effects()
     said = f", read for {_times(effects.uses(entry_id), 'rollout')}" if effects.uses(entry_id) else ""
-    if (lift := effects.of(entry_id)).n:
-        said += f", lift {lift.lift:+.3f} ± {lift.error:.3f}"
     if (tried := effects.tried(entry_id)).n:
         said += f", alone {1 + tried.mean:.2f} ± {tried.error:.2f} times as likely"
     return said

@@ -21,12 +21,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pmd_agent.runs.program_trace import FOLDER
-from pmd_agent.runs.environment import command_line, describe_environment
 from pmd_agent.errors import RunError
 from pmd_agent.recipe import Recipe, dump_recipe, load_recipe
+from pmd_agent.runs.environment import command_line, describe_environment
 from pmd_agent.runs.files import TEMPORARY, discard, sync, sync_tree, to_json, to_lines, write_atomically
 from pmd_agent.runs.lock import lock_folder
+from pmd_agent.runs.program_trace import FOLDER
 
 MAY_CHANGE = ("name", "runs", "steps", "epochs", "checkpoint_every", "keep_checkpoints", "evaluate.")
 """Keys in which a resumed run may differ from its recipe; `name` and `runs` say where it is."""

@@ -2,23 +2,23 @@
 
 No tensors here: what a stage needs of a model is behind `Policy`, what learning needs is behind the trainer.
 
-practice.py   attempt, verify, remember         reflect.py    reflect, generalise
-reading.py    recall                            distil.py   distil, sync
-retain.py    tidy, weigh                       evaluate.py  evaluate
-optimise.py   optimise                          parts.py     what all of them share
+A file for each, of its name; but reflect.py has generalise, too, and upkeep.py both tidy and weigh. parts.py: what all share.
 """
 
-from pmd_agent.stages.attempt import attempt, remember, verify
-from pmd_agent.stages.distil import distil, publish_adapter, sync
-from pmd_agent.stages.draw import Teaching
+from pmd_agent.stages.attempt import attempt
+from pmd_agent.stages.distil import Learnt, distil
 from pmd_agent.stages.evaluate import evaluate
 from pmd_agent.stages.optimise import optimise
 from pmd_agent.stages.parts import Metrics, Parts, seed_for
 from pmd_agent.stages.recall import recall, wanted
 from pmd_agent.stages.reflect import generalise, reflect
-from pmd_agent.stages.retain import tidy, weigh
+from pmd_agent.stages.remember import remember
+from pmd_agent.stages.sync import publish_adapter, sync
+from pmd_agent.stages.teacher_prompts import TeacherPrompts, teacher_prompts
+from pmd_agent.stages.upkeep import tidy, weigh
+from pmd_agent.stages.verify import verify
 
 __all__ = [
-    "Metrics", "Parts", "Teaching", "attempt", "distil", "evaluate", "generalise", "optimise", "publish_adapter", "recall",
-    "reflect", "remember", "seed_for", "sync", "tidy", "verify", "wanted", "weigh",
+    "Learnt", "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "optimise", "publish_adapter", "recall",
+    "reflect", "remember", "seed_for", "sync", "teacher_prompts", "tidy", "verify", "wanted", "weigh",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The policy tries, the verifier judges, and both are kept: attempt, verify, remember."""
+"""The policy tries each problem, without memory: attempt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from pmd_agent.distillation.teacher_prompt import student_messages
 from pmd_agent.evaluation.gauges import writing
-from pmd_agent.stages.parts import Metrics, Parts, frozen, nothing_checked, seed_for, stage
-from pmd_agent.types import Experience, Problem, Rollout, Sampling, Verdict
-from pmd_agent.verifiers import verify_all
+from pmd_agent.stages.parts import Metrics, Parts, seed_for, stage
+from pmd_agent.types import Problem, Rollout, Sampling
 
 
 @stage
@@ -40,47 +39,3 @@ def attempt(parts: Parts, m: Metrics, problems_P: Sequence[Problem]) -> list[lis
     m.values["truncated"] = sum(r.finish_reason == "length" for r in flat) / len(flat)
     m.values |= writing([r.text for r in flat])
     return rollouts_PG
-
-
-@stage
-def verify(
-    parts: Parts, m: Metrics, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]
-) -> list[list[Verdict]]:
-    """A reward for every rollout, None where it could not be checked."""
-    verified = verify_all(parts.verifier, problems_P, [[r.text for r in group] for group in rollouts_PG])
-    checked = [v for group in verified.verdicts_PG for v in group if v.reward is not None]
-    m.values["unchecked"] = verified.unchecked
-    if not checked:
-        raise nothing_checked(verified)
-    m.values["reward"] = sum(v.reward or 0.0 for v in checked) / len(checked)
-    m.values["correct"] = sum(bool(v.correct) for v in checked) / len(checked)
-    m.values["solved_groups"] = sum(any(v.correct for v in group) for group in verified.verdicts_PG) / len(problems_P)
-    return verified.verdicts_PG
-
-
-@stage
-def remember(
-    parts: Parts, m: Metrics, rollouts_PG: Sequence[Sequence[Rollout]], verdicts_PG: Sequence[Sequence[Verdict]]
-) -> list[list[Experience]]:
-    """Every checked rollout, with its verdict, into experience memory."""
-    experiences_PG = [
-        [
-            Experience(
-                id=r.id,
-                problem_id=r.problem_id,
-                text=r.text,
-                reward=v.reward,
-                correct=bool(v.correct),
-                feedback=v.feedback,
-                answer=v.answer,
-                step=m.step,
-                policy_version=r.policy_version,
-            )
-            for r, v in zip(rollouts_G, verdicts_G, strict=True)
-            if v.reward is not None
-        ]
-        for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True)
-    ]
-    if not frozen(parts, m.step):
-        parts.memory.add_experiences([e for group in experiences_PG for e in group])
-    return experiences_PG

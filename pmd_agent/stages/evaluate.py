@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pmd_agent.distillation.teacher_prompt import student_messages
 from pmd_agent.evaluation.scores import Outcome, score
 from pmd_agent.stages.parts import Metrics, Parts, nothing_checked, seed_for, stage
-from pmd_agent.stages.recall import contexts_for, read_within
+from pmd_agent.stages.recall import contexts_for
+from pmd_agent.stages.teacher_prompts import page_within
 from pmd_agent.types import Problem, Sampling
 from pmd_agent.verifiers import verify_all
 
@@ -19,7 +20,7 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
     if with_memory:
         contexts = contexts_for(parts, problems, [[] for _ in problems])
         prompts = [
-            read_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens).messages
+            page_within(parts, context, None, parts.context - parts.recipe.rollout.max_tokens).messages
             for context in contexts
         ]
     else:

@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class Parts:
-    """What build.py puts together from a recipe."""
+    """What assembly puts together from a recipe."""
 
     recipe: Recipe
     steps: int

@@ -1,10 +1,9 @@
-"""What is read of the memory, and how it fits: recall."""
+"""What memory holds for a problem: recall."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pmd_agent.distillation.teacher_prompt import Reading, read, student_messages
 from pmd_agent.memory import Recalled, Wanted
 from pmd_agent.memory import recall as recall_contexts
 from pmd_agent.recipe import Recipe
@@ -39,15 +38,3 @@ def wanted(recipe: Recipe, step: int = 0) -> Wanted:
         mode=settings.recall,
         seed=seed_for(recipe, step, 4),
     )
-
-
-def read_within(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> Reading:
-    """The teacher's conversation, its template and system message counted against `room` as well."""
-    bare = student_messages(context.problem)
-    overhead = len(parts.policy.encode([*bare[:-1], {"role": "user", "content": ""}]))
-
-    def count(text: str) -> int:
-        return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
-
-    budget = min(parts.recipe.memory.max_tokens, room - overhead)
-    return read(context, rollout_id, max_tokens=budget, count_tokens=count, special_tokens=parts.policy.special_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pmd_agent.memory import Embedder, cluster_problems, with_old_ids
+from pmd_agent.memory import cluster_problems, with_old_ids
 from pmd_agent.memory.bank import BEFORE
 from pmd_agent.stages.parts import Metrics, Parts, frozen, seed_for, stage
 from pmd_agent.types import Behavior, Experience, Insight, Problem
@@ -79,7 +79,6 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         behavior_chars=settings.insight_chars,
         prefix=parts.prefix,
         special_tokens=parts.policy.special_tokens,
-        supports=lambda rule, insights: supporting(parts.embedder, rule, insights),
         record=m.traces.append,
     )
     said = {behavior.name for behavior in behaviors}
@@ -112,10 +111,3 @@ def program_lm(parts: Parts, seed: int, temperature: float | None = None) -> dsp
     from pmd_agent.pipelines import outside_lm
 
     return outside_lm(**settings.lm.model_dump(), temperature=temperature, max_tokens=settings.max_tokens)
-
-
-def supporting(embedder: Embedder, rule: str, insights: Sequence[Insight], threshold: float = 0.6) -> list[Insight]:
-    """The insights that say much the same as the rule: cosine similarity of at least `threshold`."""
-    vectors = embedder.embed([rule, *(i.text for i in insights)])
-    similarity = vectors[1:] @ vectors[0]
-    return [i for i, s in zip(insights, similarity, strict=True) if s >= threshold]

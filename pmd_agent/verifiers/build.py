@@ -25,6 +25,14 @@ BUILT_IN: dict[str, Callable[..., Verifier]] = {
 
 def verifier_of(section: Problems, success_threshold: float) -> Verifier:
     """The verifier that a recipe's section `problems` names, with its settings. Raises RecipeError."""
+    parse = getattr(section, "parse", "lenient")
+    if section.verifier == "multiple_choice":
+        return build_verifier("multiple_choice", success_threshold, parse=parse)
+    if parse != "lenient":
+        raise RecipeError(
+            f"problems.parse={parse} is a rule for multiple_choice, and the verifier is {section.verifier}.",
+            "Leave it out, or set problems.verifier=multiple_choice.",
+        )
     if section.verifier != "code":
         return build_verifier(section.verifier, success_threshold)
     sandbox = getattr(section, "sandbox", SandboxSection())
@@ -37,15 +45,13 @@ def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -
     """`multiple_choice`, `exact`, `math`, `code`, or `package.module:function` of the user's own.
 
     `success_threshold`, in (0, 1], is the reward from which an attempt is correct, for functions; the others say themselves.
-    `settings` are those of `code` (see CodeVerifier), and are for no other. VerifierError where a package is missing;
-    RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
+    `settings` are those of `code` (see CodeVerifier) or `multiple_choice`, and are for no other. VerifierError where a package is
+    missing; RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
     """
     if not 0.0 < success_threshold <= 1.0:
         raise RecipeError(f"The success threshold is {success_threshold}.", "Give a number above 0, up to 1.")
-    if name == "code":
-        return CodeVerifier(**settings)
     if name in BUILT_IN:
-        return BUILT_IN[name]()
+        return BUILT_IN[name](**settings)
     if ":" in name:
         return import_verifier(name, success_threshold)
     close = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), BUILT_IN, n=1, cutoff=0.4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import resource
 import signal
 import sys
@@ -43,20 +44,99 @@ def main() -> None:
 
 def compare(gold: str, answer: str) -> dict[str, Any]:
     """`equal`, and whether the answer was `read` at all. Raises where the gold answer cannot be read, or comparing fails."""
-    from math_verify import verify
-
     right, given = _parsed(gold), _parsed(answer)
     if not right:
         raise ValueError("the right answer cannot be read as mathematics")
-    return {"equal": verify(right, given, timeout_seconds=None, raise_on_error=True), "read": bool(given)}
+    return {"equal": _equal(right, given) or _rounded(gold, answer, right, given), "read": bool(given)}
+
+
+def _equal(right: list[Any], given: list[Any]) -> bool:
+    """By math-verify, but for numbers near zero, of which it takes any two for the same."""
+    from math_verify import verify
+
+    # Differences below 10 to the minus this are zero; the default is 15.
+    if not verify(right, given, numeric_precision=60, timeout_seconds=None, raise_on_error=True):
+        return False
+    return not (right and given and (_apart(right[0], given[0]) or _unsolved(right[0], given[0])))
+
+
+def _unsolved(right: Any, given: Any) -> bool:
+    """Whether two different equations passed for the same because neither could be solved, as `f(3) = 5`."""
+    import sympy
+
+    if not (isinstance(right, sympy.Eq) and isinstance(given, sympy.Eq)) or right == given:
+        return False
+    one, other = right.lhs - right.rhs, given.lhs - given.rhs
+    if sympy.simplify(one - other) == 0 or sympy.simplify(one + other) == 0:
+        return False
+    return not sympy.solve(right, right.free_symbols)
+
+
+def _apart(right: Any, given: Any) -> bool:
+    """Whether two expressions of the same variables differ in relation to their size, where these have some values."""
+    import sympy
+
+    if (
+        not (isinstance(right, sympy.Expr) and isinstance(given, sympy.Expr))
+        or right.free_symbols != given.free_symbols
+    ):
+        return False
+    if right.has(sympy.UnevaluatedExpr) or given.has(sympy.UnevaluatedExpr):  # percent: 10 is taken for 10 %
+        return False
+    names = sorted(right.free_symbols, key=str)
+    values = {name: sympy.Rational(7 + 2 * n, 5 + n) for n, name in enumerate(names)}
+    try:
+        one, other = (sympy.N(side.subs(values), 30) for side in (right, given))
+        if not (one.is_number and other.is_number and one.is_finite and other.is_finite):
+            return False
+        return bool(abs(one - other) > abs(one) * sympy.Float("1e-15", 30))
+    except (TypeError, ValueError, AttributeError):
+        return False
+
+
+def _rounded(gold: str, answer: str, right: list[Any], given: list[Any]) -> bool:
+    """Whether one is a decimal of six places or more, and what the other comes to when it is rounded there, or cut."""
+    import sympy
+
+    for text, others in ((gold, given), (answer, right)):
+        exact = others[0] if others else None
+        if not re.fullmatch(r"-?\d*\.\d{6,50}", text) or len(text.lstrip("-0.")) < 6:
+            continue
+        if isinstance(exact, sympy.Expr) and not exact.free_symbols and exact.is_real:
+            decimal, places = sympy.Rational(text), len(text.partition(".")[2])
+            away = abs(sympy.N(exact - decimal, 60)) * 10**places
+            if away <= 0.5 or (away < 1 and abs(decimal) < abs(exact)):
+                return True
+    return False
 
 
 def _parsed(text: str) -> list[Any]:
-    """As LaTeX only: the parser for plain expressions evaluates Python."""
+    """As LaTeX only: the parser for plain expressions evaluates Python. Units are not taken off, decimals are fractions."""
+    import sympy
+    from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 
-    found: list[Any] = parse(f"${text.replace('$', ' ')}$", [LatexExtractionConfig()], parsing_timeout=None)
-    return found
+    keys = {
+        "basic_latex": True,
+        "units": False,
+        "malformed_operators": True,
+        "nits": True,
+        "boxed": "none",
+        "equations": False,
+    }
+    config = LatexExtractionConfig(normalization_config=NormalizationConfig(**keys))
+    found: list[Any] = parse(f"${text.replace('$', ' ')}$", [config], parsing_timeout=None)
+    return [_exact(one) if isinstance(one, sympy.Basic | sympy.MatrixBase) else one for one in found]
+
+
+def _exact(expression: Any) -> Any:
+    """With a fraction for each decimal, as it was written: math-verify compares decimals to six places."""
+    import sympy
+
+    decimals = expression.atoms(sympy.Float)
+    return (
+        expression.xreplace({decimal: sympy.Rational(str(decimal)) for decimal in decimals}) if decimals else expression
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-r"""Mathematical answers: equal as numbers, expressions, sets, intervals, ..., by math-verify, in LaTeX or plain.
+r"""Mathematical answers, in LaTeX or plain: numbers exactly, words as words, everything else by math-verify.
 
-The answer of a completion is what stands in its last `<answer>` tag, else in its last \boxed{}; thinking is taken off. It is
-compared in a process of its own (math_worker.py): one that hangs, breaks or fails gives no verdict, never a wrong one.
+The answer of a completion is what stands in its last `<answer>` tag, else in its last \boxed{}; thinking is taken off. Then
 
-Where math-verify is more generous than a teacher would be, so is this, but for one thing: where the right answer is a number, an
-answer that still has to be worked out (`3 \cdot 5 + 2`) is not taken, or a problem could be answered with its own question.
-Numbers in scientific notation, fractions, percent and units in \text{} are taken.
+    markup.py       takes off what chat models write around it: **42**, \[42\], 90°, 2√3, 1e3
+    quantities.py   compares numbers with their units, times and numerals with a base: exactly, all of it
+    words.py        compares words: `stop` is not `post`
+    math_worker.py  compares the rest, in a process of its own: one that hangs, breaks or fails gives no verdict, never a wrong one
+
+Lists without brackets are compared in any order, each answer by these rules. Where the right answer is a number, an answer that
+still has to be worked out (`3 \cdot 5 + 2`) is not taken, or a problem could be answered with its own question.
 """
 
 from __future__ import annotations
@@ -27,6 +30,10 @@ from pmd_agent.errors import ProblemError, VerifierError
 from pmd_agent.text import last_boxed, strip_thinking
 from pmd_agent.types import Problem, Verdict
 from pmd_agent.verifiers.answer_tag import tagged_answer
+from pmd_agent.verifiers.markup import plain
+from pmd_agent.verifiers.quantities import is_number, quantity, ratio, same
+from pmd_agent.verifiers.units import Unit, contradict, unit_of
+from pmd_agent.verifiers.words import same_words, with_words
 
 _START_SECONDS = 60.0
 _WORKER = Path(__file__).with_name("math_worker.py")
@@ -35,16 +42,21 @@ LONGEST = 400
 """Characters of an answer that is looked at."""
 NO_ANSWER = "No \\boxed{} answer was found; end with the answer alone in \\boxed{}."
 
-_NUMBER = re.compile(
-    r"[-+]?(?:[\d,]*\.?\d+(?:\\?%)?|\\[dt]?frac\s*(?:\{\s*-?\d+\s*\}|\d)\s*(?:\{\s*-?\d+\s*\}|\d)|\d+\s*/\s*\d+)"
-)
-_UNIT = r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}(?:\s*\^\s*(?:\{\s*-?\d+\s*\}|\d))?|\^\{?\\circ\}?"
-_NOT_WORK = re.compile(_UNIT + r"|(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{\s*-?\d+\s*\}|-?\d)")
-_BARE = re.compile(_UNIT + r"|\\[,;!: ]|\\ ")
-_QUOTIENT = re.compile(r"\d\s*/\s*\d|\\[dt]?frac")
+_UNIT = r"\\(?:text|operatorname)\s?\{[^{}]*\}(?:\s?\^\s?(?:\{\s?-?\d+\s?\}|\d))?|\^\{?\\circ\}?"
+_NOT_WORK = re.compile(_UNIT + r"|\\times\s?10\^\{[-+]?\d+\}")
+_QUOTIENT = re.compile(r"\d\s?/\s?\d|\\frac")
 _WORK = re.compile(
-    r"[\d)}\]]\s*(?:[+*!^-]|\\(?:times|cdot|div|pm|mp)\b)|\\(?:sqrt|binom|sum|prod|int|log|ln|sin|cos|tan|exp)\b"
+    r"[\d)}\]]\s?(?:[+*!^-]|\\(?:times|cdot|div|pm|mp)\b)|\\(?:sqrt|binom|sum|prod|int|log|ln|sin|cos|tan|exp)\b"
 )
+_TRAILING_UNIT = re.compile(r"\s?\\text\{[^{}]*\}(?:\s?\^\s?(?:\{\s?\d\s?\}|\d))?$")
+_ASSIGNED = re.compile(r"([A-Za-z](?:_\w|_\{\w+\})?)\s?=\s?(?=[^=])")
+_APART = re.compile(r"\d\s+\d")
+_LISTED = re.compile(
+    r"(?P<separator>[,;]|\\text\{\s?,?\s?(?:and|or)\s?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
+    r"|\\begin\{|\\end\{|\\[{}]|[()\[\]{}]"
+)
+_OPENING, _CLOSING = ("\\begin{", "\\{", "(", "[", "{"), ("\\}", ")", "]", "}")
+_LONGEST_LIST = 12
 
 
 class CheckFailed(Exception):
@@ -84,15 +96,40 @@ class Mathematics:
         elif to_be_worked_out(right, answer):
             told = f'Your answer "{quoted}" has still to be worked out: give the number.'
         else:
-            reply = self._ask({"gold": right, "answer": answer})
-            if reply["equal"]:
+            equal, read = self._compare(right, answer)
+            if equal:
                 return Verdict(reward=1.0, correct=True, answer=answer)
-            told = (
-                f'Your answer "{quoted}" is not correct.'
-                if reply["read"]
-                else f'"{quoted}" cannot be read as an answer.'
-            )
+            told = f'Your answer "{quoted}" is not correct.' if read else f'"{quoted}" cannot be read as an answer.'
         return Verdict(reward=0.0, correct=False, feedback=told, answer=answer)
+
+    def _compare(self, right: str, answer: str) -> tuple[bool, bool]:
+        """(whether they are the same, whether `answer` could be read)."""
+        right, answer = _unassigned(right, answer)
+        known = _known(right, answer)
+        if known is not None:
+            return known, True
+        ones, others = _listed(right), _listed(answer)
+        if 1 < len(ones) <= _LONGEST_LIST and len(others) > 1:
+            return self._same_lists(ones, others)
+        (right, unit), (answer, given) = _without_unit(right), _without_unit(answer)
+        if contradict(unit, given):
+            return False, True
+        if _APART.search(right) or _APART.search(answer):  # a parser would take 3 4 for a sum, or a product
+            return right == answer, True
+        reply = self._ask({"gold": with_words(right), "answer": with_words(answer)})
+        return reply["equal"], reply["read"]
+
+    def _same_lists(self, right: list[str], answer: list[str]) -> tuple[bool, bool]:
+        """Whether each of the one is one of the other, in any order."""
+        if len(right) != len(answer):
+            return False, True
+        left = list(answer)
+        for one in right:
+            match = next((other for other in left if one == other or self._compare(one, other)[0]), None)
+            if match is None:
+                return False, True
+            left.remove(match)
+        return True, True
 
     def close(self) -> None:
         """End the processes; they start again where they are needed."""
@@ -125,19 +162,51 @@ def answer_in(text: str) -> str:
     return plain(found or "")
 
 
-def plain(text: str) -> str:
-    """Without a box, dollar signs and outer punctuation around it; runs of white space are one."""
-    text = " ".join((last_boxed(text) or text).replace("\\$", "").replace("$", "").split())
-    return text.removesuffix(".").strip()
-
-
 def to_be_worked_out(right: str, answer: str) -> bool:
     """Whether `right` is a number, with or without a unit, and `answer` a calculation; to a whole number also a fraction is one."""
-    number = _BARE.sub(" ", right).strip()
-    if not _NUMBER.fullmatch(number):
+    number = quantity(right)
+    if number is None or not is_number(number):
         return False
-    asked = _NOT_WORK.sub(" ", answer)
-    return bool(_WORK.search(asked)) or (number.lstrip("+-").isdigit() and bool(_QUOTIENT.search(asked)))
+    if number[0].places == 0 and _QUOTIENT.search(answer):
+        return True
+    return quantity(answer) is None and bool(_WORK.search(_NOT_WORK.sub(" ", answer)))
+
+
+def _known(right: str, answer: str) -> bool | None:
+    """What is known without symbolic mathematics."""
+    one, other = quantity(right), quantity(answer)
+    if one is not None and other is not None:
+        return same(one, other)
+    if ratio(right) and ratio(answer):
+        return ratio(right) == ratio(answer)
+    return same_words(right, answer)
+
+
+def _unassigned(right: str, answer: str) -> tuple[str, str]:
+    """Without `x =` in front of both, or of one; two names are two answers, and stay."""
+    one, other = _ASSIGNED.match(right), _ASSIGNED.match(answer)
+    if one and other and one[1] != other[1]:
+        return right, answer
+    return right[one.end() :] if one else right, answer[other.end() :] if other else answer
+
+
+def _without_unit(text: str) -> tuple[str, Unit]:
+    """A formula, and the unit in \\text{} behind it."""
+    found = _TRAILING_UNIT.search(text)
+    if found is None or not found.start() or quantity(f"1{found[0]}") is None:
+        return text, ()
+    return text[: found.start()], unit_of(found[0], 0)[0].names
+
+
+def _listed(text: str) -> list[str]:
+    """What commas, semicolons, `and` and `or` part outside of brackets."""
+    parts, depth, start = [], 0, 0
+    for token in _LISTED.finditer(text):
+        depth += (token[0] in _OPENING) - (token[0] in _CLOSING)
+        if token["separator"] and depth == 0:
+            parts.append(text[start : token.start()])
+            start = token.end()
+    return [part for part in map(str.strip, [*parts, text[start:]]) if part]
 
 
 class _Worker:

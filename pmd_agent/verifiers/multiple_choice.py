@@ -3,6 +3,7 @@
 What the answer tag may hold, and what is made of it (options A to D):
 
     A   a   (A)   [A]   A.   A)   A:   "A"   **A**   `A`   $A$   \\boxed{A}     A
+    \\fbox{A}   \\mathbf{A}   {\\bf A}   <b>A</b>   A<br>   A&nbsp;   # A       A   any command or tag of style around it
     A: 12.5 g    A. 12.5 g    (A) 12.5 g    A - 12.5 g    A (12.5 g)           A   letter, a mark, then its text
     Option A     Answer: A    The correct answer is (A).   A is correct        A
     several lines, of which only one letter is given                           A   the others are taken for prose
@@ -16,6 +17,8 @@ The price of "A. 12.5 g" is that the species "C. elegans" is read as C.
 
 Where nothing can be made of it the verdict is reward 0, correct False, answer None, with feedback about the format: the
 model did not answer. Feedback on a wrong letter names that letter only, never another option. A right one gets none.
+
+`parse="published"` takes SDPO's rule instead: see `published_letter`.
 """
 
 from __future__ import annotations
@@ -24,16 +27,23 @@ import re
 import string
 import unicodedata
 from collections.abc import Sequence
+from typing import Literal
 
 from pmd_agent.errors import ProblemError
 from pmd_agent.types import Problem, Verdict
 from pmd_agent.verifiers.answer_tag import format_feedback, tagged_answer
+from pmd_agent.verifiers.markup import without_html
 
 _ALL = string.ascii_uppercase[:10]
 """Taken for the options where a problem does not list its own in `data["choices"]`."""
 
-_DECORATION = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\b|\\[()\[\]]|[*_`$\"'{}\u201c\u201d\u2018\u2019]")
-_BULLETS = "-\u2013\u2014\u2022 "
+_DECORATION = re.compile(
+    r"\\(?:(?:text|f)?color|colorbox)\s?\{[A-Za-z!0-9]{1,20}\}"
+    r"|\\(?:(?:frame|f|m|h|color)box|boxed|text[a-z]{0,8}|math[a-z]{1,6}|boldsymbol|bm|pmb|emph|underline|operatorname|bf(?:series)?|it|rm|tt|sf"
+    r"|[lL]arge|LARGE|[hH]uge|displaystyle|left|right|quad|qquad|newline)(?![A-Za-z])"
+    r"|\\[()\[\],;:! \\]|[*_`$\"'{}~\u201c\u201d\u2018\u2019]"
+)
+_BULLETS = "-\u2013\u2014\u2022#> "
 _LEAD = re.compile(
     r"^(?:(?:so|therefore|thus|hence)[, ]+)?(?:(?:the|my) +)?(?:(?:correct|right|final|best) +)?"
     r"(?:answer|option|choice)\b(?: +(?:is|would be)\b)?\s*[:=]?\s*(?:(?:the +)?(?:option|choice|letter)\b *)?",
@@ -54,6 +64,10 @@ _LONGEST = 2000
 class MultipleChoice:
     """Reward 1 for the right letter, 0 for anything else."""
 
+    def __init__(self, parse: Literal["lenient", "published"] = "lenient") -> None:
+        """`lenient`: the table above. `published`: the very letter, where SDPO's public code looks for it."""
+        self.parse = parse
+
     def verify(self, problem: Problem, text: str) -> Verdict:
         """ProblemError where the problem itself has no letter to compare with."""
         options = _options(problem)
@@ -61,24 +75,50 @@ class MultipleChoice:
         if right not in options:
             listed = ", ".join(options)
             raise ProblemError(f"{problem.id}: the answer {problem.answer!r} is not one of the options {listed}.")
-        tagged = tagged_answer(text)
-        if tagged.content is None:
-            return _unanswered(format_feedback(tagged.fault).replace("...", "LETTER"))
-        letters = letters_in_answer(tagged.content)
-        if len(letters) != 1:
-            return _unanswered(_letter_feedback(tagged.content, letters, options))
-        (letter,) = letters
-        if letter not in options:
-            return _unanswered(f"Your answer {letter} is not one of the options {', '.join(options)}.")
-        if letter == right:
-            return Verdict(reward=1.0, correct=True, answer=letter)
-        return Verdict(reward=0.0, correct=False, feedback=f"Your answer {letter} is not correct.", answer=letter)
+        read = _published(text, options) if self.parse == "published" else _lenient(text, options)
+        if isinstance(read, Verdict):
+            return read
+        if read == right:
+            return Verdict(reward=1.0, correct=True, answer=read)
+        return Verdict(reward=0.0, correct=False, feedback=f"Your answer {read} is not correct.", answer=read)
+
+
+def _lenient(text: str, options: Sequence[str]) -> str | Verdict:
+    """The option's letter, or the verdict on a text that gives none."""
+    tagged = tagged_answer(text)
+    if tagged.content is None:
+        return _unanswered(format_feedback(tagged.fault).replace("...", "LETTER"))
+    letters = letters_in_answer(tagged.content)
+    if len(letters) != 1:
+        return _unanswered(_letter_feedback(tagged.content, letters, options))
+    (letter,) = letters
+    return letter if letter in options else _no_option(letter, options)
+
+
+def _published(text: str, options: Sequence[str]) -> str | Verdict:
+    letter = published_letter(text)
+    if letter in options:
+        return letter
+    if len(letter) == 1 and letter in string.ascii_uppercase:
+        return _no_option(letter, options)
+    listed = ", ".join(options)
+    return _unanswered(
+        f"The answer has to be exactly one letter of {listed}, alone in its tag: <answer>LETTER</answer>."
+    )
+
+
+def published_letter(text: str) -> str:
+    """What SDPO compares with the right letter: all behind the last `<answer>`, up to the next `</answer>`, without outer blanks.
+
+    Tags are those very ones. Without an opening tag it is the text from its start, without a closing one up to its end.
+    """
+    return text.rpartition("<answer>")[2].partition("</answer>")[0].strip()
 
 
 def letters_in_answer(content: str) -> tuple[str, ...]:
     """The different letters, capital, that the content of an answer tag gives as answers (see the table above)."""
     # NFKC makes full-width letters and brackets plain ones.
-    plain = _DECORATION.sub(" ", unicodedata.normalize("NFKC", content[:_LONGEST]))
+    plain = _DECORATION.sub(" ", unicodedata.normalize("NFKC", without_html(content[:_LONGEST])))
     found: list[str] = []
     for line in plain.splitlines():
         found += _letters_of_line(" ".join(line.split()))
@@ -109,6 +149,10 @@ def _letter_feedback(content: str, letters: Sequence[str], options: Sequence[str
     if not content:
         return f"The <answer> tag is empty; {wanted}"
     return f"The <answer> tag does not hold the letter of an option; {wanted}"
+
+
+def _no_option(letter: str, options: Sequence[str]) -> Verdict:
+    return _unanswered(f"Your answer {letter} is not one of the options {', '.join(options)}.")
 
 
 def _unanswered(feedback: str) -> Verdict:

@@ -7,11 +7,18 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pmd_agent.box.documents import (
+from pmd_agent.distillation.teacher_prompt import student_messages, teacher_page
+from pmd_agent.models.loading import load_tokenizer
+from pmd_agent.pipelines.prompts import choose_attempts
+from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
+from pmd_agent.types import Behavior, Experience, TeacherContext
+from pmd_agent.verifiers import build_verifier
+from recipes.box.documents import (
     MAKERS,
     abstract_truly,
     attempts_at,
@@ -20,14 +27,10 @@ from pmd_agent.box.documents import (
     reflect_truly,
     use,
 )
-from pmd_agent.box.stream import Stream, collate, segments
-from pmd_agent.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
-from pmd_agent.distillation.teacher_prompt import student_messages, teacher_messages
-from pmd_agent.models.loading import load_tokenizer
-from pmd_agent.pipelines.prompts import choose_attempts
-from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text
-from pmd_agent.types import Behavior, Experience, TeacherContext
-from pmd_agent.verifiers import build_verifier
+from recipes.box.stream import Stream, collate, segments
+from recipes.box.train import LEVELS, BoxRecipe, Drills, make_tokenizer
+
+ROOT = Path(__file__).parents[2]
 
 
 def attempt(text: str, correct: bool) -> Experience:
@@ -134,9 +137,9 @@ def test_abstraction_targets_by_hand() -> None:
 def test_the_teachers_prompt_is_the_one_that_was_trained_on() -> None:
     (problem,) = World.create(0).problems(1, operators=2, split="x")
     behavior = Behavior("b", "behavior_x", "Use zog max.", "c", 1, (), 0, 0)
-    text = teacher_messages(TeacherContext(problem, behaviors=(behavior,)), None, max_tokens=999, count_tokens=len)[-1][
-        "content"
-    ]
+    text = teacher_page(
+        TeacherContext(problem, behaviors=(behavior,)), None, max_tokens=999, count_tokens=len
+    ).messages[-1]["content"]
     rng = random.Random(0)
     seen = [MAKERS["memory"](rng).turns[1][1] for _ in range(200)]
     head = text.split("- Use")[0]
@@ -165,11 +168,13 @@ def test_batches_hold_like_lengths_within_their_budget() -> None:
 
 def test_documents_are_the_same_in_every_process() -> None:
     script = (
-        "import random; from pmd_agent.box.documents import MAKERS; rng = random.Random(0);"
+        "import random; from recipes.box.documents import MAKERS; rng = random.Random(0);"
         "print([maker(rng) for maker in MAKERS.values() for _ in range(20)])"
     )
     found = {
-        subprocess.check_output([sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": seed}, text=True)
+        subprocess.check_output(
+            [sys.executable, "-c", script], cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": seed}, text=True
+        )
         for seed in ("1", "2")
     }
     assert len(found) == 1

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pmd_agent.box.probes import probe
-from pmd_agent.box.train import BoxRecipe, build
 from pmd_agent.distillation.teacher_prompt import student_messages
-from pmd_agent.models.loading import box_path, load_base, load_tokenizer
+from pmd_agent.models import box_path
+from pmd_agent.models.loading import load_base, load_tokenizer
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.types import Sampling
 from pmd_agent.verifiers import build_verifier
 from pmd_agent.verifiers.answer_tag import tagged_answer
+from recipes.box.probe import READING, probe
+from recipes.box.train import BoxRecipe, build
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_loads_with_plain_transformers_and_is_small() -> None:
@@ -85,3 +90,22 @@ def test_a_build_writes_model_settings_and_log(tmp_path: Path) -> None:
     assert (
         len(policy.sample([[{"role": "user", "content": "hi"}]], 1, Sampling(max_tokens=4))[0][0].completion_ids) <= 4
     )
+
+
+def command(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"recipes.box.{name}", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_a_build_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("kept")
+    done = command("build", "--out", str(tmp_path))
+    assert done.returncode == 2 and "nothing is overwritten" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_probe_prints_a_row_a_probe() -> None:
+    done = command("probe", "--count", "1")
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in (*READING, "contrast", "postmortem", "abstract", "multiple choice"))

@@ -14,8 +14,7 @@ COMMANDS = [
     [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
     ["memory", "lift"], ["memory", "report"], ["memory", "export"], ["memory", "import"],
-    ["box"], ["box", "path"], ["box", "build"], ["box", "probe"],
-    ["bench"], ["bench", "distill"], ["bench", "memory"], ["compare"], ["sweep"],
+    ["bench"], ["bench", "distill"], ["compare"], ["sweep"],
 ]  # fmt: skip
 
 CHECK = """
@@ -44,7 +43,7 @@ def loaded(*arguments: str) -> tuple[str, str]:
 def test_help_imports_nothing_heavy() -> None:
     text, modules = loaded("--help")
     assert modules == "[]"
-    for command in ("run", "problems", "evaluate", "export", "schema", "memory", "box", "bench", "compare", "sweep"):
+    for command in ("run", "problems", "evaluate", "export", "schema", "memory", "bench", "compare", "sweep"):
         assert f"  {command}" in text
 
 

@@ -73,10 +73,6 @@ def test_the_schema(pmd: Pmd) -> None:
     assert set(json.loads(pmd("schema").stdout)["properties"]) == set(Recipe.model_fields)
 
 
-def test_the_box_has_a_path(pmd: Pmd) -> None:
-    assert Path(pmd("box", "path").stdout.strip()).parts[-3:] == ("pmd_agent", "box", "policy")
-
-
 def test_no_command_is_a_question_for_help(pmd: Pmd) -> None:
     done = pmd(code=2)
     assert "Usage: pmd" in done.stdout + done.stderr

@@ -1,25 +1,26 @@
-"""The benchmark measures what it says: the same step by both, memory as the kernel counts it, operations by hand."""
+"""`pmd bench distill` measures what it says: operations by hand, sharing on and off, memory as the kernel counts it."""
 
 from __future__ import annotations
 
-from io import StringIO
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from pmd_agent.console import Console
-from pmd_agent.distillation import chunks
-from pmd_agent.distillation.bench import report
-from pmd_agent.distillation.bench.child import step
-from pmd_agent.distillation.bench.measure import alone, timed
-from pmd_agent.distillation.bench.naive import NaiveTrainer
-from pmd_agent.distillation.bench.sdpo_trl import unavailable
-from pmd_agent.distillation.bench.work import SHAPES, Work, batch_of, flops, model_of
-from pmd_agent.distillation.trainer import Trainer
+from pmd_agent.distillation import bench
+from pmd_agent.distillation.bench import (
+    Peak,
+    Work,
+    batch_of,
+    flops,
+    measure_ceiling,
+    measure_step,
+    timed,
+    with_adapters,
+)
 from pmd_agent.errors import RunError
-from pmd_agent.models.loading import STUDENT, adapter_parameters
+from pmd_agent.models.loading import load_base
 
 SMALL = {"problems": 2, "samples": 3, "prompt": 20, "teacher_prompt": 50, "completion": 12, "steps": 1, "rank": 4}
 
@@ -29,22 +30,8 @@ def work(tiny_folder: Path) -> Work:
     return Work(model=str(tiny_folder), device="cpu", **SMALL)  # type: ignore[arg-type]
 
 
-def test_the_naive_step_is_the_same_step(work: Work) -> None:
-    """Loss, gradients and the updated weights; the prefixes are shared in one of them only."""
-    batch = batch_of(work, 300)
-    ours, naive = model_of(work), model_of(work)
-    trainer = Trainer(ours, work.settings().model_copy(update={"warmup": 0}), pad_id=0, seed=0)
-    assert not trainer.reader.unshared
-    loss = trainer.step(batch)["loss"]
-    assert NaiveTrainer(naive, work.settings(), rows=2).step(batch) == pytest.approx(loss, abs=1e-5) and loss > 0.01
-    for name, p in adapter_parameters(ours, STUDENT).items():
-        other = adapter_parameters(naive, STUDENT)[name]
-        assert p.grad is not None and other.grad is not None
-        torch.testing.assert_close(p.grad, other.grad, rtol=1e-3, atol=1e-6)
-
-
 def test_operations_are_counted_by_hand(work: Work) -> None:
-    model, batch = model_of(work), batch_of(work, 300)
+    model, batch = with_adapters(load_base(work.model, device="cpu"), work), batch_of(work, 300)
     attention, mlp = 32 * (32 + 16 + 16 + 32), 3 * 32 * 64
     adapter = 4 * ((32 + 32) * 2 + (32 + 16) * 2 + (32 + 64) * 3)
     per_token = 2 * 2 * (attention + mlp + adapter)
@@ -64,72 +51,36 @@ def test_operations_are_counted_by_hand(work: Work) -> None:
     assert flops(model, batch, shared=True) == shared
 
 
-def test_a_contestant_reports_what_it_took(work: Work) -> None:
-    ours, naive = step("pmd", work), step("naive", work)
-    assert ours["loss"] == pytest.approx(naive["loss"], abs=1e-5)
-    assert ours["flops"] < naive["flops"] and ours["tokens"] == naive["tokens"] == 72
-    assert ours["seconds"] > 0 and naive["rows"] == 6 and ours["unshared"] == ""
-
-
 def test_the_fastest_of_the_measured_steps_counts() -> None:
     calls: list[int] = []
     assert timed(lambda: calls.append(1), 3, torch.device("cpu")) < 0.1
     assert len(calls) == 4, "one is not measured"
 
 
-def test_memory_of_the_loss_in_chunks_is_a_fifth_of_the_naive_one_or_less() -> None:
-    """The proportions of a vocabulary of 150,000 and 4,096 tokens, thirty times smaller, so the chunks are too."""
-    size: dict[str, Any] = {"vocabulary": 20_000, "tokens": 1024, "width": 64, "logits": chunks.LOGITS // 30}
-    ours, naive = alone("loss-pmd", size), alone("loss-naive", size)
-    assert naive["peak_bytes"] > 4 * 4 * 20_000 * 1024, "the naive one holds all logits, several times"
-    assert ours["peak_bytes"] <= naive["peak_bytes"] / 5
-    assert ours["loss"] == pytest.approx(naive["loss"], rel=1e-4) and ours["grad"] == pytest.approx(
-        naive["grad"], rel=1e-4
-    )
+def test_a_step_is_the_same_with_and_without_sharing_and_less_work_with(work: Work) -> None:
+    shared, whole = measure_step(work), measure_step(replace(work, share_prefixes=False))
+    assert shared.loss == pytest.approx(whole.loss, abs=1e-5) and shared.loss > 0.01
+    assert shared.flops < whole.flops and shared.tokens == whole.tokens == 2 * 3 * 12
+    assert shared.unshared == "" and "share_prefixes" in whole.unshared
+    assert shared.seconds > 0 and shared.model_bytes == whole.model_bytes > 0
 
 
-def test_a_contestant_that_fails_says_why() -> None:
-    assert "got str" in alone("loss-pmd", {"vocabulary": 10, "tokens": 2, "width": "wide"})["error"]
+def test_the_peak_counts_memory_that_was_given_back() -> None:
+    peak = Peak(torch.device("cpu"))
+    torch.ones(64 * 2**20 // 4)  # 64 MiB, freed at once
+    assert 60 * 2**20 < peak.taken() < 200 * 2**20
 
 
-def test_a_step_that_cannot_be_measured_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "alone", lambda contestant, options: {"error": f"no {contestant}"})
-    with pytest.raises(RunError, match="no pmd"):
-        report.bench_step(Work(), Console(StringIO(), StringIO()))
+def test_a_step_too_large_for_the_gpu_is_one_clear_error(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nsecond line")
+
+    monkeypatch.setattr(bench, "timed", full)
+    with pytest.raises(RunError, match=r"Tried to allocate 2\.00 GiB") as raised:
+        measure_step(work)
+    assert "second line" not in str(raised.value) and "--batch-tokens" in raised.value.hint
 
 
-class Lines:
-    """A console that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def info(self, text: str) -> None:
-        self.said.append(text)
-
-    warn = info
-
-
-def test_a_loss_that_would_not_fit_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "available_memory", lambda: 2**30)
-    console = Lines()
-    assert report.bench_loss(console, vocabulary=150_000, tokens=4096, width=64) == {}  # type: ignore[arg-type]
-    assert "not measured" in console.said[-1] and "1.0 are free" in console.said[-1]
-
-
-def test_why_trl_is_not_measured_is_said() -> None:
-    try:
-        import trl  # noqa: F401
-    except ImportError:
-        assert unavailable() == "TRL is not installed"
-
-
-def test_the_shapes_are_models_of_their_size() -> None:
-    from transformers import AutoModelForCausalLM, Qwen3Config
-
-    with torch.device("meta"):
-        sizes = {
-            name: sum(p.numel() for p in AutoModelForCausalLM.from_config(Qwen3Config(**shape)).parameters())
-            for name, shape in SHAPES.items()
-        }
-    assert sizes == {"qwen3-8b": 8_190_735_360, "qwen3-0.6b": 596_049_920}
+def test_the_ceiling_names_the_machine(work: Work) -> None:
+    found = measure_ceiling(work)
+    assert found.flops > 1e9 and found.name.startswith("CPU") and found.dtype == "float32"

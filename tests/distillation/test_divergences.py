@@ -25,7 +25,7 @@ def loss(request: pytest.FixtureRequest) -> Divergence:
 
 
 def reference(name: str, student: np.ndarray[Any, Any], teacher: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """In float64, as the equations stand in METHOD."""
+    """In float64, as the equations stand in the papers."""
 
     def softmax(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         e = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pmd_agent.distillation.lm_head import body_of, read_out
+from pmd_agent.distillation.lm_head import body_of, lm_head_of
 from pmd_agent.errors import PolicyError
 
 SMALL: dict[str, Any] = {
@@ -56,7 +56,7 @@ def test_logits_are_the_model_s_own(make: Callable[[], Any], dtype: torch.dtype)
     with torch.no_grad():
         hidden = body_of(model)(input_ids=IDS).last_hidden_state
         expected = model(input_ids=IDS).logits
-        torch.testing.assert_close(read_out(model)(hidden), expected)
+        torch.testing.assert_close(lm_head_of(model)(hidden), expected)
         plain = model.get_output_embeddings()(hidden)
     if make is not qwen:
         assert not torch.allclose(plain, expected, rtol=0.1), "a test that could not fail"
@@ -66,11 +66,11 @@ def test_a_model_that_does_something_else_is_refused() -> None:
     """HyperCLOVA X multiplies by what Granite divides by under the same name."""
     torch.manual_seed(0)
     with pytest.raises(PolicyError, match="HyperCLOVAXForCausalLM") as error:
-        read_out(hyperclova())
+        lm_head_of(hyperclova())
     assert "lm_head.py" in error.value.hint
 
 
 def test_the_model_is_left_in_its_mode() -> None:
     model = qwen().train()
-    read_out(model)
+    lm_head_of(model)
     assert model.training

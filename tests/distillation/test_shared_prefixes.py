@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
-from pmd_agent.distillation.forward import Reader
+from pmd_agent.distillation.forward import ForwardPass
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
 from pmd_agent.recipe.distill import DistillSection, GrpoSection, TeacherSection
@@ -97,7 +97,7 @@ def test_a_shared_token_is_computed_once(load_student: Load) -> None:
     seen: list[int] = []
     model = load_student(teacher=True)
     trained = Trainer(model, settings(), pad_id=0, seed=0)
-    assert not trained.reader.unshared
+    assert not trained.forward.unshared
     model.get_base_model().get_input_embeddings().register_forward_hook(
         lambda _module, arguments, _out: seen.append(arguments[0].numel())
     )
@@ -158,24 +158,24 @@ def test_other_models_read_forests_too(kind: str, changes: dict[str, Any]) -> No
     model = small(kind, **changes)
     rows = [(e.teacher_prompt_ids, e) for e in [*group(0), *group(1)]]
     with torch.no_grad():
-        expected = Reader(model, pad_id=0, share=False).hidden(rows)
-        reader = Reader(model, pad_id=0, share=True)
-        assert reader.unshared == ""
-        torch.testing.assert_close(reader.hidden(rows), expected, rtol=1e-4, atol=1e-4)
+        expected = ForwardPass(model, pad_id=0, share=False).hidden(rows)
+        forward = ForwardPass(model, pad_id=0, share=True)
+        assert forward.unshared == ""
+        torch.testing.assert_close(forward.hidden(rows), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_share_is_named_and_computed_whole() -> None:
     eager = small("qwen3", attn_implementation="eager")
-    assert "its attention is eager" in Reader(eager, pad_id=0, share=True).unshared
-    assert "share_prefixes is off" in Reader(small("qwen3"), pad_id=0, share=False).unshared
+    assert "its attention is eager" in ForwardPass(eager, pad_id=0, share=True).unshared
+    assert "share_prefixes is off" in ForwardPass(small("qwen3"), pad_id=0, share=False).unshared
     mixed = small("qwen3")
     mixed.get_base_model().config.layer_types = ["full_attention", "linear_attention"]
-    assert "layers of the kind linear_attention" in Reader(mixed, pad_id=0, share=True).unshared
+    assert "layers of the kind linear_attention" in ForwardPass(mixed, pad_id=0, share=True).unshared
 
 
 def test_with_dropout_each_rollout_has_its_own(load_student: Load) -> None:
-    reader = Reader(load_student(dropout=0.1), pad_id=0, share=True)
-    assert "dropout" in reader.unshared
+    forward = ForwardPass(load_student(dropout=0.1), pad_id=0, share=True)
+    assert "dropout" in forward.unshared
 
 
 def test_a_model_that_ignores_the_segments_is_found_out() -> None:
@@ -184,7 +184,7 @@ def test_a_model_that_ignores_the_segments_is_found_out() -> None:
     body = model.get_base_model().model
     plain = body.forward
     body.forward = lambda *args, forest_segments=None, **kwargs: plain(*args, **kwargs)
-    assert "does not hand" in Reader(model, pad_id=0, share=True).unshared
+    assert "does not hand" in ForwardPass(model, pad_id=0, share=True).unshared
     assert model.get_base_model().config._attn_implementation == "sdpa"
 
 

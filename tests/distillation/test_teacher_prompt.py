@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from pmd_agent.distillation.examples import tier_contexts
 from pmd_agent.distillation.teacher_prompt import (
     BEHAVIORS,
     DEMONSTRATION,
@@ -19,9 +18,9 @@ from pmd_agent.distillation.teacher_prompt import (
     neutralise,
     render,
     student_messages,
-    teacher_messages,
+    teacher_page,
 )
-from pmd_agent.distillation.teacher_prompt import read as read_all
+from pmd_agent.stages.teacher_prompts import tier_contexts, with_some
 from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext, Tier
 
 TASK = Problem(id="p", prompt="In the mill, compute 37 zog 14.\n\n(with care)", system="Reason first.")
@@ -54,7 +53,7 @@ def context(n: int = 3) -> TeacherContext:
 def read(
     found: TeacherContext, rollout_id: str | None = MINE, max_tokens: int = 10_000, count: Callable[[str], int] = len
 ) -> str:
-    return teacher_messages(found, rollout_id, max_tokens=max_tokens, count_tokens=count)[-1]["content"]
+    return teacher_page(found, rollout_id, max_tokens=max_tokens, count_tokens=count).messages[-1]["content"]
 
 
 def test_everything_general_to_specific_and_the_problem_last_and_whole() -> None:
@@ -92,11 +91,13 @@ def test_the_exact_text_which_the_box_was_pretrained_on() -> None:
 
 
 def test_the_conversation_is_the_students_but_for_the_problem_turn() -> None:
-    messages = teacher_messages(context(), MINE, max_tokens=10_000, count_tokens=len)
+    messages = teacher_page(context(), MINE, max_tokens=10_000, count_tokens=len).messages
     assert [m["role"] for m in messages] == ["system", "user"]
     assert messages[0] == student_messages(TASK)[0]
     bare = Problem(id="q", prompt="?")
-    assert [m["role"] for m in teacher_messages(TeacherContext(bare), None, max_tokens=9, count_tokens=len)] == ["user"]
+    assert [m["role"] for m in teacher_page(TeacherContext(bare), None, max_tokens=9, count_tokens=len).messages] == [
+        "user"
+    ]
 
 
 def test_the_student_reads_the_problem_and_no_memory() -> None:
@@ -111,7 +112,7 @@ def test_the_student_reads_the_problem_and_no_memory() -> None:
 def test_with_nothing_remembered_both_read_the_same(rollout_id: str | None) -> None:
     empty = TeacherContext(TASK)
     assert empty.is_empty_for(rollout_id)
-    assert teacher_messages(empty, rollout_id, max_tokens=1, count_tokens=len) == student_messages(TASK)
+    assert teacher_page(empty, rollout_id, max_tokens=1, count_tokens=len).messages == student_messages(TASK)
 
 
 def test_a_rollout_is_never_shown_itself() -> None:
@@ -130,20 +131,50 @@ def test_feedback_is_the_rollouts_own() -> None:
     assert FEEDBACK not in read(context(), None)
 
 
-def test_over_budget_the_least_useful_goes_first_and_the_problem_never() -> None:
-    """The budget falls by one until nothing is left; what disappears is written down in order."""
+def test_whatever_the_budget_it_is_kept_and_the_problem_is_whole() -> None:
     whole = read(context(2))
-    left = [FEEDBACK, "L0", "L1", "B0", "B1", "S0", "S1", DEMONSTRATION]
-    gone = []
     for budget in range(len(whole), -1, -1):
         text = read(context(2), max_tokens=budget)
         assert text.endswith(TASK.prompt)
         assert len(text) <= budget or text == TASK.prompt
-        now = [part for part in left if part not in text]
+    assert read(context(2), max_tokens=0) == TASK.prompt
+
+
+def test_of_a_list_the_last_line_goes_first() -> None:
+    found = replace(context(2), demonstrations=(), feedback={})
+    left, gone = ["L0", "L1", "B0", "B1", "S0", "S1"], []
+    for budget in range(len(read(found)), -1, -1):
+        now = [part for part in left if part not in read(found, max_tokens=budget)]
         gone += now
         left = [part for part in left if part not in now]
-    assert gone == [FEEDBACK, "L1", "B1", "S1", "L0", "B0", "S0", DEMONSTRATION]
-    assert read(context(2), max_tokens=0) == TASK.prompt
+    assert gone == ["B1", "S1", "L1", "B0", "S0", "L0"]
+
+
+@pytest.mark.parametrize("long", ["demonstration", "feedback", "both"])
+def test_no_length_of_one_part_drives_out_another(long: str) -> None:
+    """A demonstration, or feedback, grows a little at a time: the rules make room down to their share, and there they stay."""
+    before, least = 9, 9
+    for length in range(0, 6_000, 37):
+        found = context(3)
+        if long != "feedback":
+            found = replace(found, demonstrations=(success(SIBLING, "d" * length),))
+        if long != "demonstration":
+            found = replace(found, feedback={MINE: "f" * length})
+        page = teacher_page(found, MINE, max_tokens=700, count_tokens=len)
+        text = page.messages[-1]["content"]
+        lines = sum(name in text for name in ("- B0 - B1 - B2 - S0 - S1 - S2 - L0 - L1 - L2".split(" - ")))
+        assert len(text) <= 700 and before - lines <= 1, "no jump"
+        before, least = lines, min(least, lines)
+    assert least >= 6, "half of the room beside the problem"
+
+
+def test_what_was_dropped_or_cut_is_told() -> None:
+    found = replace(context(2), demonstrations=(success(SIBLING, "head " + "x" * 5_000 + " tail"),))
+    page = teacher_page(found, MINE, max_tokens=300, count_tokens=len)
+    assert page.demonstration_cut or SIBLING in page.dropped
+    assert page.dropped and not set(page.dropped) & set(page.shown) and page.informed
+    nothing = teacher_page(found, MINE, max_tokens=60, count_tokens=len)
+    assert not nothing.informed and not nothing.shown and len(nothing.dropped) == 7
 
 
 def test_the_longest_list_is_shortened_first() -> None:
@@ -159,18 +190,28 @@ def test_nothing_is_dropped_that_fits_exactly() -> None:
 
 def test_a_demonstration_that_cannot_fit_leaves_the_rest_its_room() -> None:
     found = replace(context(2), demonstrations=(success(SIBLING, "head " + "x" * 5_000 + " tail"),))
-    reading = read_all(found, MINE, max_tokens=1_500, count_tokens=len)
-    text = reading.messages[-1]["content"]
-    assert len(text) <= 1_500 and not reading.dropped and "head" in text and "tail" in text
-    assert set(reading.read) == {"B0", "B1", "S0", "S1", "L0", "L1", SIBLING}
+    page = teacher_page(found, MINE, max_tokens=1_500, count_tokens=len)
+    text = page.messages[-1]["content"]
+    assert len(text) <= 1_500 and not page.dropped and "head" in text and "tail" in text and page.demonstration_cut
+    assert set(page.shown) == {"B0", "B1", "S0", "S1", "L0", "L1", SIBLING}
 
 
 def test_the_budget_is_counted_by_the_callers_tokeniser() -> None:
     def words(text: str) -> int:
         return len(text.split())
 
-    text = read(context(), max_tokens=words(read(context())) - 1, count=words)
-    assert FEEDBACK not in text and "- L2" in text
+    budget = words(read(context())) - 1
+    text = read(context(), max_tokens=budget, count=words)
+    assert words(text) <= budget < words(read(context())) and text != TASK.prompt
+
+
+def test_what_is_on_trial_is_read_as_often_as_asked_and_the_same_each_time() -> None:
+    items = [behavior("T0"), insight("T1")]
+    draws = [with_some(context(), items, 0.3, str(i)) for i in range(2_000)]
+    assert draws[:9] == [with_some(context(), items, 0.3, str(i)) for i in range(9)]
+    for shown in ([len(d.behaviors) for d in draws], [len(d.strategies) for d in draws]):
+        assert set(shown) == {3, 4} and sum(shown) / len(shown) - 3 == pytest.approx(0.3, abs=0.04)
+    assert with_some(context(), items, 0.0, "") == context()
 
 
 @pytest.mark.parametrize(

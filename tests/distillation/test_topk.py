@@ -30,7 +30,7 @@ def categories(student: Tensor, teacher: Tensor, k: int) -> tuple[Tensor, Tensor
 
 
 def reference(name: Name, alpha: float, student: Tensor, teacher: Tensor, k: int) -> Tensor:
-    """The equations as METHOD states them, a category at a time."""
+    """The equations as the papers state them, a category at a time."""
 
     def kl(p: Tensor, q: Tensor) -> Tensor:
         columns = [

@@ -13,8 +13,7 @@ from pmd_agent.memory import HashingEmbedder, Memory, Rules, recall
 from pmd_agent.memory.bank import export_bank, import_bank
 from pmd_agent.memory.effects import MOST, Effects, Sums, worth
 from pmd_agent.memory.trust import transitions
-from pmd_agent.stages.trials import planned
-from pmd_agent.types import Insight, Problem, Rollout, Verdict
+from pmd_agent.types import Insight, Problem
 
 TRIAL = Rules(harmful=2.0, trial=True)
 LESSON = Insight("1/p/lesson-0", "p", "lesson", "Never guess.", 0.5, (), 1, 1)
@@ -99,6 +98,26 @@ def test_what_was_tried_fades_and_without_trials_decides_nothing() -> None:
     assert transitions(ledger("m", *[DOWN] * 6, state="live"), {"m": ["p"]}, Rules()) == {}
 
 
+def test_the_absorbed_is_retired_until_the_student_fails_again() -> None:
+    rules, about = Rules(absorbed=0.9), {"m": ["p", "q"]}
+    solved = {0: {"passed": {"p": 1.0, "q": 1.0}}}
+    assert transitions(Effects({0: {"passed": {"p": 1.0}}}), about, rules) == {}, "q was never seen"
+    state, why = transitions(Effects(solved), about, rules)["m"]
+    assert state == "retired" and "2 problems" in why
+    later = {**solved, 1: {"states": {"m": [state, why]}, "passed": {"q": 0.5}}}
+    assert transitions(Effects(later), about, rules)["m"] == ("live", "needed again")
+
+
+def test_states_go_back_with_their_step(memory: Memory, make: SimpleNamespace) -> None:
+    memory.rewrite_insights("p", [make.insight("1/p/lesson-0")])
+    s = summed([DOWN] * 8)
+    memory.note(1, tried={"1/p/lesson-0": [s.n, s.total, s.squares]})
+    assert memory.judge(1, TRIAL) and memory.state(memory.insights("p")[0]) == "quarantined"
+    assert memory.judge(1, TRIAL) == {}
+    memory.rollback(1)
+    assert memory.in_state("trial", "quarantined", "retired") == set() and memory.effects().tried("1/p/lesson-0").n == 0
+
+
 # ---- a bank's memories
 
 
@@ -175,28 +194,3 @@ def test_without_trials_a_bank_is_read_at_once(memory: Memory, bank: Path) -> No
     assert not memory.effects().ids("trial")
     (found,) = recall(memory, [Problem("p", "what 1/behavior_a says")], [[]])
     assert found.context.behaviors and found.context.strategies and not found.on_trial
-
-
-def test_each_is_tried_alone_on_correct_rollouts_only(memory: Memory, bank: Path) -> None:
-    import_bank(memory, bank, trial=True)
-    problem = Problem("p", "what 1/behavior_a says")
-    recalled = recall(memory, [problem], [[]])
-    rollouts = [Rollout(f"3/p/{i}", "p", (1,), (2, 3), (True, True), (-1.0, -1.0), "", "stop", 0) for i in range(5)]
-    verdicts = [Verdict(float(i != 1), i != 1) for i in range(4)] + [Verdict(None, None)]
-    pages: list[tuple[str, int]] = []
-
-    def prompt_of(context: object, rollout: Rollout) -> list[int] | None:
-        ids = [e.id for e in (*context.behaviors, *context.strategies, *context.lessons)]  # type: ignore[attr-defined]
-        assert len(ids) <= 1 and not context.demonstrations and not context.feedback  # type: ignore[attr-defined]
-        pages.append((ids[0] if ids else "", int(rollout.id[-1])))
-        return None if ids == ["1/p/lesson-0"] else [len(pages)]
-
-    trials = planned(recalled, [rollouts], [verdicts], prompt_of, limit=2)
-    names = ["", "1/behavior_a", "1/p/strategy-0", "1/p/lesson-0", "1/behavior_b"]
-    assert pages == [(name, i) for i in (0, 2) for name in names]
-    ratios = {e.id: float(e.teacher_prompt_ids[0] % 5) for e in trials.examples}  # bare 1, a 2, strategy 3, b 0
-    found = trials.found(ratios)
-    assert set(found) == {"1/behavior_a", "1/p/strategy-0", "1/behavior_b"}, "what did not fit says nothing"
-    assert found["1/behavior_a"].n == 2 and found["1/behavior_a"].mean == pytest.approx(math.e - 1)
-    assert found["1/p/strategy-0"].mean == pytest.approx(math.e**2 - 1)
-    assert found["1/behavior_b"].mean == pytest.approx(1 / math.e - 1)

@@ -56,7 +56,7 @@ def logits(model: Any) -> torch.Tensor:
 
 
 def test_box_is_a_folder_and_other_names_stay(tiny_folder: Path) -> None:
-    assert Path(resolve_model("box")).parts[-2:] == ("box", "policy")
+    assert Path(resolve_model("box")).parts[-3:] == ("pmd_agent", "models", "box")
     for name in ("Qwen/Qwen3-8B", "Qwen/Qwen2.5-7B", "gpt2", str(tiny_folder)):
         assert resolve_model(name) == name
 

@@ -161,9 +161,11 @@ def test_a_generalisation_names_the_behaviors_that_were_kept_of_it(answers: type
         ("b", [make.insight("r", "Use vit add.")]),
     ]
     lm = answers(
-        lambda prompt: json.dumps({"behaviors": ["one: kept of a." if "zog" in prompt else "one: of b.", "x"]})
+        lambda prompt: json.dumps(
+            {"behaviors": ["one: Use zog max." if "zog" in prompt else "one: Use vit add.", "two: zog max."]}
+        )
     ).lm
     known: dict[str, Any] = {"step": 9, "policy_version": 8, "max_behaviors": 8, "behavior_chars": 100}
-    generalise_all(Generaliser(), lm, clusters, supports=lambda rule, insights: insights, record=found.append, **known)
-    assert [(each.about, each.wrote) for each in found] == [("a", ("9/behavior_one", "9/behavior_x")), ("b", ())]
+    generalise_all(Generaliser(), lm, clusters, record=found.append, **known)
+    assert [(each.about, each.wrote) for each in found] == [("a", ("9/behavior_one", "9/behavior_two")), ("b", ())]
     assert "Use zog max. (2)" in found[0].calls[0].messages[-1].text

@@ -138,11 +138,11 @@ def test_limits_of_number_and_length(answers: type, one: tuple[Any, Any]) -> Non
 @pytest.mark.parametrize(
     ("prediction", "texts", "dropped"),
     [
-        (dspy.Prediction(strategies="not a list", lessons=["a"]), ["a"], 1),
-        (dspy.Prediction(strategies=["a", 3, None], lessons=("b",)), ["a", "b"], 2),
-        (dspy.Prediction(lessons=["a"]), ["a"], 0),
+        (dspy.Prediction(strategies="not a list", lessons=["Use a."]), ["Use a."], 1),
+        (dspy.Prediction(strategies=["Use a.", 3, None], lessons=("Use b.",)), ["Use a.", "Use b."], 2),
+        (dspy.Prediction(lessons=["Use a."]), ["Use a."], 0),
         (dspy.Prediction(strategies=None, lessons=None), [], 0),
-        ({"strategies": ["a"]}, ["a"], 0),
+        ({"strategies": ["Use a."]}, ["Use a."], 0),
     ],
 )
 def test_a_careless_module_breaks_nothing(
@@ -244,11 +244,10 @@ def generalise(
     answer: Callable[[str], str] | str,
     clusters: Sequence[tuple[str, Sequence[Insight]]],
     answers: type,
-    supports: Callable[[str, Sequence[Insight]], Sequence[Insight]] = lambda rule, insights: insights,
     **limits: int,
 ) -> tuple[list[Behavior], dict[str, int]]:
     known: dict[str, Any] = {"step": 9, "policy_version": 8, "max_behaviors": 8, "behavior_chars": 100}
-    return generalise_all(Generaliser(), answers(answer).lm, clusters, supports=supports, **(known | limits))
+    return generalise_all(Generaliser(), answers(answer).lm, clusters, **(known | limits))
 
 
 def rules(*texts: str) -> str:
@@ -270,49 +269,53 @@ def test_behaviors_cite_the_insights_behind_them(answers: type, clusters: Any) -
     sources = ("0/p/0", "0/p/1", "0/q/2", "0/r/3")
     assert "Generaliser#" in found[0].program
     assert [replace(b, program="") for b in found] == [
-        Behavior("9/behavior_zog", "behavior_zog", "Use zog max.", "a", 3, sources, 9, 8)
+        Behavior("9/behavior_zog", "behavior_zog", "Use zog max.", "a", 3, sources, 9, 8, problems=3)
     ]
-    assert counts == {"calls": 1, "unparsed": 0, "dropped": 0}
+    assert counts == {"calls": 1, "unparsed": 0, "dropped": 0, "unsupported": 0}
 
 
-def test_only_what_supports_a_rule_is_cited(answers: type, clusters: Any) -> None:
-    asked = []
-
-    def supports(rule: str, insights: Sequence[Insight]) -> list[Insight]:
-        asked.append(rule)
-        return [i for i in insights if i.problem_id == "p"]
-
-    (behavior,), _ = generalise(rules("zog: Use zog max."), clusters[:1], answers, supports)
-    assert (behavior.support, behavior.sources) == (1, ("0/p/0", "0/p/1"))
-    assert asked == ["Use zog max."], "the rule is compared, without its name"
+def test_only_the_insights_that_say_a_rule_are_cited(answers: type, make: SimpleNamespace) -> None:
+    texts = ["Use zog max.", "Never zog max.", "Use zog sub.", "use zog max", "Use vit max."]
+    cluster = ("c", [make.insight(f"p{n}", text) for n, text in enumerate(texts)])
+    (behavior,), counts = generalise(rules("zog: Use zog max."), [cluster], answers)
+    assert (behavior.support, behavior.problems, behavior.sources) == (2, 5, ("0/p0/0", "0/p3/0"))
+    assert behavior.support_in_words == "2 of 5 problems in its cluster" and counts["unsupported"] == 0
 
 
-def test_where_nothing_clearly_supports_it_the_cluster_does(answers: type, clusters: Any) -> None:
-    (behavior,), _ = generalise(rules("zog: Use zog max."), clusters[:1], answers, lambda rule, insights: [])
-    assert behavior.support == 3
+@pytest.mark.parametrize("rule", ["zog: Use zog sub.", "zog: Never zog max.", "zog: 12.", "zog: Use fip add."])
+def test_a_rule_that_nobody_says_is_dropped_and_counted(answers: type, clusters: Any, rule: str) -> None:
+    found, counts = generalise(rules(rule, "zog: Use zog max."), clusters[:1], answers)
+    assert [b.text for b in found] == ["Use zog max."] and counts["unsupported"] == 1
+
+
+def test_a_sentence_of_no_content_is_dropped(answers: type, clusters: Any) -> None:
+    found, counts = generalise(rules("12.", "..."), clusters[:1], answers)
+    assert not found and counts["dropped"] == 2
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_one_name_the_better_supported_rule_is_kept(answers: type, clusters: Any, order: int) -> None:
     def answer(prompt: str) -> str:
-        return rules("Rule one: from a.") if "zog" in prompt else rules("rule ONE: from b.", "other: only b.")
+        return (
+            rules("Rule one: Use zog max.") if "zog" in prompt else rules("rule ONE: Use vit add.", "other: vit add.")
+        )
 
     found, counts = generalise(answer, clusters[::order], answers)
     assert [(b.name, b.text, b.cluster) for b in found] == [
-        ("behavior_other", "only b.", "b"),
-        ("behavior_rule_one", "from a.", "a"),
+        ("behavior_other", "vit add.", "b"),
+        ("behavior_rule_one", "Use zog max.", "a"),
     ]
     assert counts["calls"] == 2, "a cluster without insights takes no call"
 
 
 def test_a_cluster_that_does_not_parse_is_counted(answers: type, clusters: Any) -> None:
-    found, counts = generalise(lambda prompt: rules("r: x.") if "zog" in prompt else "hm", clusters, answers)
+    found, counts = generalise(lambda prompt: rules("r: zog max.") if "zog" in prompt else "hm", clusters, answers)
     assert [b.cluster for b in found] == ["a"]
-    assert counts == {"calls": 2, "unparsed": 1, "dropped": 0}
+    assert counts == {"calls": 2, "unparsed": 1, "dropped": 0, "unsupported": 0}
 
 
 def test_limits_of_behaviors(answers: type, clusters: Any) -> None:
-    texts = ("a: x.", "a: x.", "", "y" * 31, "b: x.", "c: x.")
+    texts = ("a: zog max.", "a: zog max.", "", "y" * 31, "b: zog max.", "c: zog max.")
     found, counts = generalise(rules(*texts), clusters[:1], answers, max_behaviors=2, behavior_chars=30)
     assert [b.name for b in found] == ["behavior_a", "behavior_b"]
     assert counts["dropped"] == 4

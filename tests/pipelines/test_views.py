@@ -112,7 +112,7 @@ def test_insights_that_are_passed_on_read_like_texts(answers: type, make: Simple
     asked = answers('{"behaviors": ["a: Use zog max."]}')
     known: dict[str, Any] = {"step": 9, "policy_version": 8, "max_behaviors": 8, "behavior_chars": 100}
     clusters = [("c", [make.insight("p", "Use zog max."), make.insight("q", "Never zog add.")])]
-    generalise_all(Mine(), asked.lm, clusters, supports=lambda rule, insights: insights, **known)
+    generalise_all(Mine(), asked.lm, clusters, **known)
     assert "[1] «Use zog max.»\n[2] «Never zog add.»" in asked.prompts[0][-1]["content"]
 
 
@@ -228,7 +228,6 @@ def test_the_generaliser_reads_views_too(answers: type, make: SimpleNamespace) -
         Generaliser(),
         asked.lm,
         clusters,
-        supports=lambda rule, insights: insights,
         special_tokens={"<|mine|>"},
         **known,
     )

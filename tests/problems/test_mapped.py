@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import mapped
+from pmd_agent.problems import load_problems, mapped
+from pmd_agent.recipe import load_recipe
 
 Write = Callable[..., Path]
 
@@ -68,6 +70,58 @@ def test_choices_can_mean_nothing(write: Write) -> None:
     path = write("a.jsonl", {"prompt": "?", "answer": "one", "choices": ["one", "two"]})
     (problem,) = mapped.load(path, test_fraction=0, choices=None).train
     assert problem.answer == "one" and problem.data == {"choices": ["one", "two"]}
+
+
+def test_a_csv_with_a_column_for_each_choice(write: Write) -> None:
+    rows = ["prompt,A,B,C,D,answer", "Which?,one,two,three,four,c", "And?,1,2,,,B"]
+    split = mapped.load(write("a.csv", *rows), test_fraction=0, choices=("A", "B", "C", "D"))
+    assert [(p.data["choices"], p.answer) for p in split.train] == [(("A", "B", "C", "D"), "C"), (("A", "B"), "B")]
+    assert split.train[0].prompt == "Which?\n\nA: one\nB: two\nC: three\nD: four"
+    assert split.train[1].prompt == "And?\n\nA: 1\nB: 2" and set(split.train[0].data) == {"choices"}
+
+
+def test_columns_of_other_names_are_lettered_in_their_order(write: Write) -> None:
+    rows = ["prompt,opt1,opt2,answer", "Which?,one,two,opt2", "And?,three,four,A"]
+    split = mapped.load(write("a.csv", *rows), test_fraction=0, choices=("opt1", "opt2"))
+    assert [p.answer for p in split.train] == ["B", "A"] and split.train[0].prompt.endswith("A: one\nB: two")
+    nested = write("b.jsonl", {"prompt": "?", "answer": "B", "o": {"x": 1, "y": "two"}})
+    assert mapped.load(nested, test_fraction=0, choices=("o.x", "o.y")).train[0].prompt == "?\n\nA: 1\nB: two"
+
+
+def test_choices_as_json_in_a_cell(write: Write) -> None:
+    labelled = '"{""text"": [""x"", ""y""], ""label"": [""A"", ""B""]}"'
+    rows = ["prompt,choices,answer", 'Which?,"[""one, or two"", ""three""]",A', f"And?,{labelled},B", "Free?,,x"]
+    split = mapped.load(write("a.csv", *rows), test_fraction=0)
+    assert [p.answer for p in split.train] == ["A", "B", "x"]
+    assert split.train[0].prompt == "Which?\n\nA: one, or two\nB: three" and split.train[2].prompt == "Free?"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("?,one,,three,A", "'B' is empty, and an option behind it is not"),
+        ("?,one,,,A", "only 'A' has the text of an option"),
+        ("?,one,two,,C", "'answer' is 'C', but the options are A, B"),
+        ("?,one,two,three,one", "'answer' is 'one' instead of the letter of an option"),
+    ],
+)
+def test_columns_that_do_not_fit(write: Write, row: str, reason: str) -> None:
+    path = write("a.csv", "prompt,A,B,C,answer", "Q,one,two,three,A", row)
+    with pytest.raises(ProblemError, match=re.escape(reason)):
+        mapped.load(path, test_fraction=0, choices=("A", "B", "C"))
+    with pytest.raises(ProblemError, match=r"has a field 'E' \(given as the choices\)"):
+        mapped.load(path, test_fraction=0, choices=("A", "E"))
+
+
+def test_a_recipe_names_the_columns_of_the_choices(tmp_path: Path, write: Write) -> None:
+    write("a.csv", "prompt,A,B,answer", *(f"Q{i},one,two,A" for i in range(10)))
+    (tmp_path / "r.yaml").write_text(
+        f"problems: {{type: file, path: {tmp_path}/a.csv, choices: [A, B], verifier: multiple_choice}}"
+    )
+    problems = load_problems(load_recipe(tmp_path / "r.yaml").problems).train
+    assert problems[0].data["choices"] == ("A", "B") and "(A or B)" in problems[0].system
+    again = load_recipe(tmp_path / "r.yaml", ["problems.choices=[A,B]"])
+    assert again.problems.choices == ("A", "B")  # type: ignore[union-attr]
 
 
 def test_a_hub_dataset(tmp_path: Path, write: Write) -> None:

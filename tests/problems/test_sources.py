@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -90,6 +91,17 @@ def test_what_cannot_be_read_is_one_error_with_its_own_reason(
     with pytest.raises(ProblemError) as caught:
         read_rows(path)
     assert reason in caught.value.message
+
+
+def test_a_csv_field_may_be_of_any_length(tmp_path: Path) -> None:
+    rows = [{"prompt": "word " * 40_000, "answer": "1"}, {"prompt": 'a "b"\n' * 40_000, "answer": "2"}]
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["prompt", "answer"])
+        writer.writeheader()
+        writer.writerows(rows)
+    before = csv.field_size_limit()
+    assert read_rows(path) == rows and csv.field_size_limit() == before
 
 
 def test_a_missing_file_names_the_nearest_ones(tmp_path: Path, write: Write) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from pmd_agent.errors import ProblemError, RecipeError
 from pmd_agent.problems import ProblemSets, load_problems, mapped
-from pmd_agent.recipe import dump_recipe, load_recipe, parse_recipe
+from pmd_agent.problems.sources import placed
+from pmd_agent.problems.where import wanted_rows
+from pmd_agent.recipe import Recipe, dump_recipe, load_recipe, parse_recipe, write_overrides
 from pmd_agent.types import Problem
 
 Write = Callable[..., Path]
@@ -118,7 +120,105 @@ def test_filters_survive_being_written_down(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(dump_recipe(recipe))
     assert load_recipe(tmp_path / "r.yaml") == recipe
     changed = load_recipe(tmp_path / "r.yaml", ["problems.where.a=6", "problems.where.c.min=4"]).problems.where  # type: ignore[union-attr]
-    assert changed["a"] == 6 and changed["c"].min == 4  # type: ignore[union-attr]
+    assert changed["a"] == "6" and changed["c"].min == 4  # type: ignore[union-attr]
+
+
+WRITTEN = ["1.10", "1.1", "010", "8", "0x1F", "0b11", "0o17", "1_000", "1000", "1e3", "+1", ".5", "no", "yes", "on", "off", "True", "null", "~",
+           "12:30", "2024-01-02", "2024-01-02 10:00:00", ".inf", ".nan", "=", "NO", "1,5", "C #5"]  # fmt: skip
+"""Of all but the last few YAML 1.1 makes something else."""
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_filter_sees_what_is_written(tmp_path: Path, written: str) -> None:
+    rows = [{"prompt": f"{i}", "answer": "1", "code": code} for i, code in enumerate(WRITTEN)]
+    path = save(tmp_path / "rows.jsonl", rows)
+    recipe = tmp_path / "r.yaml"
+    quoted = f'"{written}"' if "#" in written else written
+    file = f"problems:\n  type: file\n  path: {path}\n"
+    texts = [f"{file}  where: {{code: {quoted}}}\n" if "," not in quoted else f"{file}  where:\n    code: {quoted}\n"]
+    texts += [f"{file}  where:\n    code:\n    - {quoted}\n    - nothing\n", f"{file}  where:\n    code: {quoted}\n"]
+    for text in texts:
+        recipe.write_text(text)
+        loaded = load_recipe(recipe)
+        assert wanted(rows, loaded) == [written], text
+        recipe.write_text(dump_recipe(loaded))
+        assert load_recipe(recipe) == loaded
+    recipe.write_text(file)
+    for override in (
+        f"problems.where.code={written}",
+        f'problems.where.code="{written}"',
+        f"problems.where.code=['{written}', x]",
+    ):
+        assert wanted(rows, load_recipe(recipe, [override])) == [written], override
+    assert wanted(rows, load_recipe(recipe, write_overrides({"problems.where.code": written}))) == [written]
+
+
+def wanted(rows: list[dict[str, Any]], recipe: Recipe) -> list[Any]:
+    """The field `code` of the rows that a recipe's filter lets through."""
+    keep = wanted_rows(recipe.problems.where, placed("rows", rows), "rows")  # type: ignore[union-attr]
+    return [row["code"] for row in rows if keep(row)]
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("5", [5, 5.0, "5"]), ("1.10", [1.1, "1.10"]), ("1.1", [1.1, "1.1"]), ("010", ["010"]), ("1e3", [1000, "1e3"]), ("-2.5", [-2.5, "-2.5"]),
+        ("true", [True, "true"]), ("True", [True]), ("yes", [True]), ("false", [False]), ("no", [False]), ("null", [None]), ("~", [None]),
+        ("1_000", []), ("0x10", []), ("0.1", [0.1]), ("3", []), ("1", []),
+    ],
+)  # fmt: skip
+def test_a_filter_and_values_that_are_no_text(tmp_path: Path, written: str, values: list[object]) -> None:
+    rows = [
+        {"code": v}
+        for v in (
+            5,
+            5.0,
+            "5",
+            1.1,
+            "1.10",
+            "1.1",
+            "010",
+            8,
+            10,
+            1000,
+            "1e3",
+            -2.5,
+            "-2.5",
+            True,
+            False,
+            "true",
+            None,
+            0.1,
+        )
+    ]
+    (tmp_path / "r.yaml").write_text(f"problems:\n  type: file\n  path: x\n  where:\n    code: {written}\n")
+    found = wanted(rows, load_recipe(tmp_path / "r.yaml"))
+    assert [(type(v), v) for v in found] == [(type(v), v) for v in values]
+
+
+def test_names_of_fields_are_read_as_written_and_may_have_dots(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "problems:\n  type: file\n  path: x\n  where:\n    on: no\n    2024: 010\n    details.level: L2\n    year: {min: 1e3}\n"
+    )
+    where = load_recipe(recipe, ["problems.where.details.part=01", "problems.where.year.max=2e3"]).problems.where  # type: ignore[union-attr]
+    bounds = where.pop("year")
+    assert where == {"on": "no", "2024": "010", "details.level": "L2", "details.part": "01"}
+    assert (bounds.min, bounds.max) == (1000.0, 2000.0)  # type: ignore[union-attr]
+    whole = load_recipe(recipe, ["problems.where={a: 1.10, b: [no, 010], c: {max: 5}}"]).problems.where  # type: ignore[union-attr]
+    assert (whole["a"], whole["b"], whole["c"].max) == ("1.10", ("no", "010"), 5.0)  # type: ignore[union-attr]
+
+
+def test_elsewhere_yaml_is_as_it_was(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "problems: {type: file, path: x, seed: &s 7, max_bad_fraction: 1e-2, where: {a: *s}}\nepochs: 2\n"
+    )
+    loaded = load_recipe(recipe)
+    assert (loaded.problems.seed, loaded.problems.max_bad_fraction, loaded.problems.where) == (7, 0.01, {"a": "7"})  # type: ignore[union-attr]
+    recipe.write_text("problems: {type: file, path: x, where: {a: 1, a: 2}}\n")
+    with pytest.raises(RecipeError, match="the key a is given twice"):
+        load_recipe(recipe)
 
 
 def test_a_folder_with_train_and_test(tmp_path: Path) -> None:
@@ -151,7 +251,7 @@ def test_a_dataset_of_the_hub(tmp_path: Path) -> None:
     ("keys", "reason"),
     [
         ({"split_field": "prt"}, r"has a field 'prt' \(given as problems.split_field\)"),
-        ({"split_field": "part", "test_path": "b.jsonl"}, "has a test part of its own"),
+        ({"split_field": "part", "test_path": "b.jsonl"}, "has a test split of its own"),
         ({"split_field": "level"}, r"'level', which says the split, is 'L0': not train, validation or test"),
         ({"split_field": "part", "where": {"part": ["train", "dev"]}}, "is of the split 'test'"),
         ({"test_path": "b.jsonl", "where": {"year": {"max": 2001}}}, "b of .* has no problem that is wanted"),

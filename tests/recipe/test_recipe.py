@@ -176,9 +176,15 @@ def test_a_drift_needs_the_problems_in_their_order() -> None:
     assert "set rollout.shuffle=false" in fault({"problems": {"type": "world", "drift": 0.5}})
 
 
-def test_a_trial_needs_a_learner_a_bound_and_no_second_measure() -> None:
-    parse_recipe({"memory": {"lift": {"trial": 4, "leave_out_tier": 0.5}}})
-    assert "leave one of them 0" in fault({"memory": {"lift": {"trial": 4, "leave_out": 0.5}}})
+def test_keys_of_an_earlier_release_load_where_they_did_nothing() -> None:
+    old = {"leave_out": 0.0, "leave_out_tier": 0.0, "least": 16, "readmit": 0.1}
+    assert parse_recipe({"memory": {"lift": {"trial": 4, **old}}}) == parse_recipe({"memory": {"lift": {"trial": 4}}})
+    said = fault({"memory": {"lift": {"leave_out": 0.25, "leave_out_tier": 0.5}}})
+    assert "memory.lift.leave_out is gone" in said and "memory.lift.trial" in said
+    assert "memory.lift.leave_out_tier is gone" in said and "tier_gains_every" in said
+
+
+def test_a_trial_needs_a_learner_and_a_bound() -> None:
     assert "memory.lift.harmful" in fault({"memory": {"lift": {"trial": 4, "harmful": None}}})
     assert "nothing is learnt" in fault({"memory": {"lift": {"trial": 4}}, "distill": {"enabled": False}})
 

@@ -42,7 +42,9 @@ time.sleep(60)
 
 def test_one_process_writes_and_others_may_read(recipe: Callable[..., Recipe]) -> None:
     # Made by another process: this one would keep the lock.
-    make = "import sys; from pmd_agent.recipe import parse_recipe; from pmd_agent.runs.folder import RunDir; import json;"
+    make = (
+        "import sys; from pmd_agent.recipe import parse_recipe; from pmd_agent.runs.folder import RunDir; import json;"
+    )
     make += "RunDir.create(parse_recipe(json.loads(sys.argv[1])))"
     wanted = recipe()
     assert python(make, json.dumps(wanted.model_dump(mode="json"))).returncode == 0
@@ -63,11 +65,11 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 from pmd_agent.recipe import parse_recipe
-import pmd_agent.runs.folder, pmd_agent.run_files
+import pmd_agent.runs.folder, pmd_agent.runs.files
 from pmd_agent.runs.folder import RunDir
 
 recipe = parse_recipe(json.loads(sys.argv[1]))
-pmd_agent.run_dir.describe_environment = dict  # it asks git, a hundred times over
+pmd_agent.runs.folder.describe_environment = dict  # it asks git, a hundred times over
 
 def save(folder, value):
     for name in "ab":

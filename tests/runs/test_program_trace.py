@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from pmd_agent.runs.program_trace import MOST_CALLS, MOST_CHARS, ProgramTrace, Call, Message, bounded, file_of, find, pack, unpack
 from pmd_agent.runs.files import to_lines
+from pmd_agent.runs.program_trace import (
+    MOST_CALLS,
+    MOST_CHARS,
+    Call,
+    Message,
+    ProgramTrace,
+    bounded,
+    file_of,
+    find,
+    pack,
+    unpack,
+)
 
 INSTRUCTIONS = Message("system", "Compare the attempts.")
 
@@ -20,7 +31,11 @@ def asked(number: int, *, wrote: tuple[str, ...] = ()) -> ProgramTrace:
 
 def test_packed_and_unpacked_it_is_the_same() -> None:
     failed = Call("other/model", (Message("user", "again"),), error="LMError: gone")
-    each = [asked(0, wrote=("3/p0/strategy/0",)), asked(1), ProgramTrace("c", "q", (*asked(2).calls, failed), ("3/b",), ("A rule.",), 5)]
+    each = [
+        asked(0, wrote=("3/p0/strategy/0",)),
+        asked(1),
+        ProgramTrace("c", "q", (*asked(2).calls, failed), ("3/b",), ("A rule.",), 5),
+    ]
     lines = [json.loads(line) for line in to_lines(pack(each)).splitlines()]
     assert list(unpack(lines)) == each
 

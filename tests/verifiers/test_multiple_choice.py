@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pmd_agent.errors import ProblemError
+from pmd_agent.errors import ProblemError, RecipeError
+from pmd_agent.recipe import parse_recipe
 from pmd_agent.types import Problem, Verdict
-from pmd_agent.verifiers import MultipleChoice
+from pmd_agent.verifiers import MultipleChoice, verifier_of
+from pmd_agent.verifiers.multiple_choice import published_letter
 
 VERIFIER = MultipleChoice()
 
@@ -47,6 +49,59 @@ SHAPES = [
     ("\\boxed{B}", "B"),
     ("$\\boxed{\\text{B}}$", "B"),
     ("\\(B\\)", "B"),
+    *(
+        (wrapped, "B")
+        for wrapped in (
+            r"\boldsymbol{B}",
+            r"\fbox{B}",
+            r"\framebox{B}",
+            r"\mbox{B}",
+            r"\hbox{B}",
+            r"{\bf B}",
+            r"{\bfseries B}",
+            r"\textit{B}",
+            r"\textrm{B}",
+            r"\texttt{B}",
+            r"\textsf{B}",
+            r"\mathit{B}",
+            r"\mathsf{B}",
+            r"\mathcal{B}",
+            r"\bm{B}",
+            r"\emph{B}",
+            r"\underline{B}",
+            r"\operatorname{B}",
+            r"\large B",
+            r"\displaystyle B",
+            r"\textcolor{red}{B}",
+            r"\color{blue}B",
+            r"\colorbox{yellow}{B}",
+            r"\left(B\right)",
+            r"\,B\,",
+            r"\quad B",
+            r"B\\",
+            r"\[B\]",
+            r"$$\boxed{\mathbf{B}}$$",
+            r"\boxed{\textbf{(B)}}",
+            "B<br>",
+            "B<br/>",
+            "B<BR />",
+            "B&nbsp;",
+            "&nbsp;B",
+            "B&#160;",
+            "B&#xA0;",
+            "&quot;B&quot;",
+            "<b>B</b>",
+            "<strong>B</strong>",
+            "<p>B</p>",
+            "<i>(B)</i>",
+            "<b>B</b>: 2249.700",
+            "B<br>2249.700",
+            "# B",
+            "### B",
+            "> B",
+            "~B~",
+        )
+    ),
     ("- B", "B"),
     ("\u2022 B", "B"),
     ("\uff22", "B"),
@@ -134,6 +189,16 @@ SHAPES = [
     ("E", None),
     ("X", None),
     ("Option J", None),
+    # not wrappers
+    (r"\alpha B", None),
+    (r"\beta", None),
+    (r"\sqrt{B}", None),
+    (r"\textbf{AB}", None),
+    (r"\fbox{A} \fbox{B}", None),
+    ("A<br>B", None),
+    ("<x>B", None),
+    ("&B", "B"),
+    ("&beta;", None),
     ("E: five", None),
 ]
 
@@ -223,25 +288,59 @@ def test_what_is_read_from_a_completion(text: str, letter: str | None) -> None:
     assert VERIFIER.verify(problem(), text).answer == letter
 
 
-def published(text: str) -> str:
-    """What the published code reads: behind the last opening tag, up to the next closing one; it must be the very letter."""
-    return text.rpartition("<answer>")[2].partition("</answer>")[0].strip()
-
-
 def test_the_published_rule_is_met_and_exceeded_where_docs_say_so() -> None:
     """docs/problems.md, The published rule."""
+    strict = MultipleChoice("published")
     texts = [tagged(content) for content, _ in SHAPES + SCRIPTS] + [text for text, _ in WHOLE]
     ours = {text for text in texts if VERIFIER.verify(problem(), text).correct}
-    theirs = {text for text in texts if published(text) == "B"}
+    theirs = {text for text in texts if strict.verify(problem(), text).correct}
     assert {tagged("B"), "<answer>A</answer> No: <answer>B</answer>", "<answer>A<answer>B</answer>"} <= ours & theirs
     assert theirs - ours == {
         "<think>It is B. <answer>B</answer>", "<reasoning><answer>B</answer></reasoning>", "<answer>B", "B", "B</answer>",
         "<answer>A</answer><answer>B",
     }, "what is thought, and what is not inside of a complete tag"  # fmt: skip
     for text in ours - theirs:
-        assert VERIFIER.verify(problem(), text).answer == "B" and published(text) != "B"
-    inside = {published(text) for text in ours - theirs}
+        assert VERIFIER.verify(problem(), text).answer == "B" and published_letter(text) != "B"
+    inside = {published_letter(text) for text in ours - theirs}
     assert {"b", "(B)", "B.", "**B**", "B: 2249.700", "The correct answer is (B).", "B, B"} <= inside
+
+
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        (tagged("B"), 1.0), (tagged("\n B \n"), 1.0), ("<answer>B", 1.0), ("B", 1.0), (" B\n", 1.0), ("B</answer>", 1.0),
+        ("<reasoning><answer>B</answer></reasoning>", 1.0), ("<think><answer>B</answer>", 1.0), ("<answer>A</answer><answer>B</answer>", 1.0),
+        ("<answer>A</answer><answer>B", 1.0), ("<answer>B</answer> <answer>A</answer>", 0.0), (tagged("B: 12 g"), 0.0), (tagged("(B)"), 0.0),
+        (tagged("b"), 0.0), (tagged("B."), 0.0), (tagged("**B**"), 0.0), (tagged(r"\boxed{B}"), 0.0), (tagged("A"), 0.0), (tagged(""), 0.0),
+        (tagged("B, B"), 0.0), (tagged("\uff22"), 0.0), ("It is B", 0.0), ("<ANSWER>B</ANSWER>", 0.0), ("< answer >B</answer>", 0.0),
+        ("<answer>B</answer><answer></answer>", 0.0), ("", 0.0),
+    ],
+)  # fmt: skip
+def test_the_published_rule(text: str, reward: float) -> None:
+    verdict = MultipleChoice("published").verify(problem(), text)
+    assert (verdict.reward, verdict.correct, verdict.answer == "B") == (reward, reward == 1.0, reward == 1.0)
+    assert (verdict.feedback == "") == (reward == 1.0)
+
+
+def test_the_published_rule_says_what_it_wants() -> None:
+    told = [MultipleChoice("published").verify(problem(), tagged(content)).feedback for content in ("A", "E", "(B)")]
+    assert told[:2] == ["Your answer A is not correct.", "Your answer E is not one of the options A, B, C, D."]
+    assert "exactly one letter of A, B, C, D" in told[2]
+
+
+def test_a_recipe_chooses_the_rule() -> None:
+    keys: dict[str, object] = {"type": "file", "path": "x", "verifier": "multiple_choice"}
+
+    def made(**changes: object) -> object:
+        return verifier_of(parse_recipe({"problems": keys | changes}).problems, 0.5)
+
+    assert (made().parse, made(parse="published").parse) == ("lenient", "published")  # type: ignore[attr-defined]
+    with pytest.raises(RecipeError, match="parse=published is a rule for multiple_choice, and the verifier is exact"):
+        made(parse="published", verifier="exact")
+    with pytest.raises(RecipeError, match=r"problems\.parse"):
+        made(parse="strict")
+    science = parse_recipe({"problems": {"type": "sciknoweval", "parse": "published"}}).problems
+    assert verifier_of(science, 0.5).parse == "published"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

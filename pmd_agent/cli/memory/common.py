@@ -44,4 +44,4 @@ def about(entry: Entry) -> str:
         return f"{entry.problem_id} {'right' if entry.correct else 'wrong'}"
     if isinstance(entry, Insight):
         return f"{entry.problem_id} {entry.kind}"
-    return f"{entry.name} ({entry.support} problems)"
+    return f"{entry.name} ({entry.support_in_words})"

@@ -23,7 +23,7 @@ def recall(
 ) -> None:
     """What the teacher would read beside a problem, and why each memory is in it or not."""
     from pmd_agent.console import Console
-    from pmd_agent.distillation.teacher_prompt import read
+    from pmd_agent.distillation.teacher_prompt import teacher_page
     from pmd_agent.memory import recall as recall_all
     from pmd_agent.stages import wanted
 
@@ -34,20 +34,19 @@ def recall(
         (found,) = recall_all(memory, [problem], [[]], wanted(recipe, directory.next_step))
         count, special_tokens = _reader(recipe)
         budget = recipe.memory.max_tokens
-        reading = read(found.context, None, max_tokens=budget, count_tokens=count, special_tokens=special_tokens)
-        text = reading.messages[-1]["content"]
+        page = teacher_page(found.context, None, max_tokens=budget, count_tokens=count, special_tokens=special_tokens)
+        text = page.messages[-1]["content"]
         console.info(text)
         console.info("")
         lift = recipe.memory.lift
-        some = {e.id: lift.share_on_trial for e in found.on_trial}
-        some |= {e.id: lift.share_quarantined for e in found.quarantined}
+        some = {e.id: lift.untried if lift.trial else 0.0 for e in found.on_trial}
         rows = []
         for choice in found.choices:
-            chosen = choice.chosen and choice.id in reading.read
+            chosen = choice.chosen and choice.id in page.shown
             # In evaluation, as here, the first demonstration alone is read.
-            spare = choice.chosen and choice.id not in (*reading.read, *reading.dropped)
+            spare = choice.chosen and choice.id not in (*page.shown, *page.dropped)
             why = choice.why + (", another solution is read" if spare else "")
-            why += f", but over memory.max_tokens={budget}" if choice.id in reading.dropped else ""
+            why += f", but over memory.max_tokens={budget}" if choice.id in page.dropped else ""
             share = some.get(choice.id, 0.0)
             by = "read" if chosen else f"{100 * share:.0f} %" if share else "-"
             rows.append((by, choice.tier, choice.id, why))

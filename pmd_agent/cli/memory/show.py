@@ -87,29 +87,21 @@ def search(
 def lift(
     run: Run, limit: Annotated[int, typer.Option(min=1, help="So many of the worst and of the best.")] = 10
 ) -> None:
-    """What reading each memory does to the teacher, as far as it was measured (memory.lift), the worst first; then the trials."""
+    """What each memory did to the teacher when it was tried alone (memory.lift.trial), the worst first."""
     from pmd_agent.console import Console
 
     console = Console()
     with opened(run) as (_, memory):
         effects = memory.effects()
         rows = []
-        for name in effects.measured():
-            e, entry = effects.of(name), memory.get(name)
-            text = " ".join(entry.text.split())[:LINE] if entry else ""
-            numbers = (f"{e.lift:+.4f}", f"{e.error:.4f}", f"{e.right.mean:+.4f}", f"{e.right.error:.4f}", round(e.n))
-            rows.append((e.lift, (name, effects.state(name), *numbers, text)))
-        tried = []
         for name in effects.all_tried():
             t, entry = effects.tried(name), memory.get(name)
             text = " ".join(entry.text.split())[:LINE] if entry else ""
-            tried.append((t.mean, (name, effects.state(name), f"{1 + t.mean:.2f}", f"{t.error:.2f}", round(t.n), text)))
+            rows.append((t.mean, (name, effects.state(name), f"{1 + t.mean:.2f}", f"{t.error:.2f}", round(t.n), text)))
     if rows:
-        console.table(["id", "state", "lift", "±", "on correct", "±", "n", "text"], _ends(rows, limit))
-    if tried:
-        console.table(["id", "state", "times as likely", "±", "n", "text"], _ends(tried, limit))
-    if not (rows or tried):
-        console.info("no lift was measured: memory.lift has neither leave_out nor trial, or no step has ended yet")
+        console.table(["id", "state", "times as likely", "±", "n", "text"], _ends(rows, limit))
+    else:
+        console.info("nothing was tried: memory.lift.trial is 0, or no step has ended yet")
 
 
 def report(
@@ -160,7 +152,7 @@ def _tree(memory: Memory, prompts: Prompts, entry: Entry, depth: int) -> Iterato
         **_facts(entry),
         **prompts.where(entry),
         **({"retired at step": retired} if retired is not None else {}),
-        **_standing(memory, entry),
+        **_effects(memory, entry),
     }
     indent = "    " * depth
     tier = "behavior" if isinstance(entry, Behavior) else "insight" if isinstance(entry, Insight) else "experience"
@@ -175,16 +167,12 @@ def _tree(memory: Memory, prompts: Prompts, entry: Entry, depth: int) -> Iterato
         yield f"{indent}    {missing} more that are no longer stored"
 
 
-def _standing(memory: Memory, entry: Entry) -> dict[str, object]:
+def _effects(memory: Memory, entry: Entry) -> dict[str, object]:
     """How it fared so far; nothing where nothing is known."""
     effects = memory.effects()
     facts: dict[str, object] = {}
     if uses := effects.uses(entry.id):
         facts["read in teaching"] = uses
-    evidence = effects.of(entry.id)
-    if evidence.n >= 2:
-        facts["lift"] = f"{evidence.lift:+.4f} ± {evidence.error:.4f} nats per token"
-        facts["on correct rollouts"] = f"{evidence.right.mean:+.4f} ± {evidence.right.error:.4f}"
     if (tried := effects.tried(entry.id)).n >= 2:
         facts["alone"] = f"correct rollouts {1 + tried.mean:.2f} ± {tried.error:.2f} times as likely"
     if why := effects.why(entry.id):
@@ -196,7 +184,7 @@ def _facts(entry: Entry) -> dict[str, object]:
     """What only this tier has."""
     facts: dict[str, object]
     if isinstance(entry, Behavior):
-        return {"name": entry.name, "cluster": entry.cluster, "support": entry.support, **_written(entry)}
+        return {"name": entry.name, "cluster": entry.cluster, "support": entry.support_in_words, **_written(entry)}
     if isinstance(entry, Insight):
         facts = {"problem": entry.problem_id, "kind": entry.kind, "confidence": round(entry.confidence, 3)}
         return facts | {"support": entry.support, **_written(entry)}

@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import pmd_agent
 from pmd_agent.errors import PolicyError
+from pmd_agent.models import BOX, box_path
 
 BASE_NAME = "pmd-base"
 """The name under which a server that pmd starts serves the base model."""
@@ -69,7 +69,7 @@ def adapter_rank(folder: Path) -> int:
 
 def model_source(name: str) -> str:
     """`box` as the folder that ships with pmd; anything else as it is."""
-    return str(Path(pmd_agent.__file__).parent / "box" / "policy") if name == "box" else name
+    return str(box_path()) if name == BOX else name
 
 
 def has_gpu() -> bool:

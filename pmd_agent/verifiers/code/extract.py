@@ -14,7 +14,9 @@ import re
 
 from pmd_agent.text import strip_thinking
 
-_FENCE = re.compile(r"^([ \t]{0,12})```[ \t]*([A-Za-z0-9_+.-]*)[^`\n]*$")
+_LANGUAGE = re.compile(r"[A-Za-z0-9_+.-]*")
+_DEEPEST = 12
+"""Blanks before a fence."""
 _PYTHON = frozenset(("python", "py", "python3"))
 
 
@@ -24,9 +26,9 @@ def last_program(text: str) -> str | None:
     lines: list[str] | None = None
     language = indent = ""
     for line in strip_thinking(text).split("\n"):
-        fence = _FENCE.match(line.rstrip())
-        if fence and (lines is None or fence[2]):
-            indent, language, lines = fence[1], fence[2].lower(), []
+        fence = _fence(line)
+        if fence and (lines is None or fence[1]):
+            indent, language, lines = *fence, []
         elif fence and lines is not None:
             if not language or language in _PYTHON:
                 found[bool(language)] = "\n".join(lines) + "\n"
@@ -34,3 +36,13 @@ def last_program(text: str) -> str | None:
         elif lines is not None:
             lines.append(line.removeprefix(indent))
     return found.get(True, found.get(False))
+
+
+def _fence(line: str) -> tuple[str, str] | None:
+    """Its indentation and its language, if the line is one. Linear in the line, whatever it is."""
+    rest = line.lstrip(" \t")
+    indent = line[: len(line) - len(rest)]
+    if len(indent) > _DEEPEST or not rest.startswith("```") or "`" in rest[3:]:
+        return None
+    found = _LANGUAGE.match(rest[3:].lstrip(" \t"))
+    return indent, found[0].lower() if found else ""

@@ -4,6 +4,9 @@ Tests and program run in two sandboxes that cannot reach each other. Here, betwe
 passed on as plain values, so that what the program has patched, in its own interpreter, means nothing to the asserts.
 What follows from that: results that are no plain values (a generator, an instance of its own class) fail, and a program that
 changes its arguments in place changes a copy.
+
+Whatever happens from the first call on is the program's doing, be it that the tests run out of time or memory with what it has
+returned: else it could have itself not judged. Before that the tests alone run, and their failure is no verdict on anything.
 """
 
 from __future__ import annotations
@@ -14,10 +17,14 @@ from dataclasses import replace
 from typing import Any
 
 from pmd_agent.verifiers.code import feedback
+from pmd_agent.verifiers.code.feedback import ERROR, WRONG, Failure, text_of
 from pmd_agent.verifiers.code.jail.room import Limits
-from pmd_agent.verifiers.code.jail.values import NotPlain, decode
-from pmd_agent.verifiers.code.jail.wire import Garbled, Gone, Late, WireError
+from pmd_agent.verifiers.code.jail.wire import Garbled, Gone, Late
 from pmd_agent.verifiers.code.sandbox import Program, Sandbox, SandboxError
+from pmd_agent.verifiers.code.shown import shown
+
+_ARGUMENTS, _ARGUMENTS_PARTS = 1 << 24, 1 << 20
+"""Bytes, and lists and objects, of what the tests give in one call."""
 
 
 def check_function(sandbox: Sandbox, source: str, data: Mapping[str, Any], limits: Limits, total_seconds: float) -> str:
@@ -25,103 +32,120 @@ def check_function(sandbox: Sandbox, source: str, data: Mapping[str, Any], limit
     whole = replace(limits, wall=total_seconds)
     lifetime = total_seconds + 30
     with sandbox.open(whole, lifetime) as program, sandbox.open(whole, lifetime) as tests:
-        return _Check(program, tests, limits, total_seconds).run(source, data)
+        tests.wire.limit, tests.wire.parts = _ARGUMENTS, _ARGUMENTS_PARTS
+        return _Check(program, tests, limits, total_seconds, data).run(source)
+
+
+class _Failed(Exception):
+    """The program, not the sandbox."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.how)
+        self.failure = failure
 
 
 class _Check:
     """One program against one check."""
 
-    def __init__(self, program: Program, tests: Program, limits: Limits, total_seconds: float) -> None:
-        self.program, self.tests, self.limits = program, tests, limits
+    def __init__(
+        self, program: Program, tests: Program, limits: Limits, total_seconds: float, data: Mapping[str, Any]
+    ) -> None:
+        self.program, self.tests, self.limits, self.total_seconds = program, tests, limits, total_seconds
         self.until = time.monotonic() + total_seconds
+        self.prompt, self.code, self.entry = data.get("prompt", ""), data["check"], data["entry"]
+        self.hidden = bool(data.get("hidden"))
+        """Whether nothing of the tests may be quoted."""
         self.call = ""
         """The last call, and what came of it, in words."""
-        self.trace = ""
+        self.trace: str | None = None
         """The end of the traceback, where the last call raised an error."""
-        self.hidden = False
-        """Whether nothing of the tests may be quoted."""
 
-    def run(self, source: str, data: Mapping[str, Any]) -> str:
-        prompt, entry, self.hidden = data.get("prompt", ""), data["entry"], bool(data.get("hidden"))
-        told = {"mode": "calls", "source": source, "before": prompt, "entry": entry}
-        loaded = self._ask_program(told)
-        if isinstance(loaded, str):
-            return loaded
+    def run(self, source: str) -> str:
+        """What is to be told of it; empty where it passes."""
+        try:
+            self._load(source)
+            self._compare()
+        except _Failed as error:
+            return feedback.hidden(error.failure.kind) if self.hidden and self.call else error.failure.how
+        return ""
+
+    def _load(self, source: str) -> None:
+        loaded = self._ask_program({"mode": "calls", "source": source, "before": self.prompt, "entry": self.entry})
         if "loaded" not in loaded:
-            return feedback.raised(str(loaded.get("trace")))
-        self._tell_tests({"mode": "check", "prompt": prompt, "test": data["check"], "entry": entry})
-        while True:
-            asked = self._hear_tests()
-            if "passed" in asked:
-                return "" if asked["passed"] is True else self._failed(asked)
-            reply = self._ask_program(asked)
-            if isinstance(reply, str):
-                return reply
-            self._tell_tests(self._plain(asked, reply))
+            raise _Failed(Failure(ERROR, feedback.raised(text_of(loaded.get("trace")))))
 
-    def _ask_program(self, message: dict[str, Any]) -> dict[str, Any] | str:
-        """Its reply, or what is wrong with it."""
+    def _compare(self) -> None:
+        """Pass calls on until the tests are through."""
+        asked = self._ask_tests({"mode": "check", "prompt": self.prompt, "test": self.code, "entry": self.entry})
+        while "passed" not in asked:
+            self.call, self.trace = f"candidate({_arguments(asked)})", None
+            asked = self._ask_tests(self._plain(self._ask_program(asked)))
+        if asked["passed"] is not True:
+            raise _Failed(self._failure(asked))
+
+    def _ask_program(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Its reply."""
         patience = min(self.until, time.monotonic() + self.limits.wall)
         try:
             self.program.wire.send(message, patience)
             return self.program.wire.receive(patience)
         except Late:
-            return feedback.timed_out(self.limits.wall)
+            raise _Failed(feedback.timed_out(self.limits.wall)) from None
         except Garbled:
-            return "the function returned nothing that can be read"
+            raise _Failed(Failure(ERROR, "the function returned nothing that can be read")) from None
         except Gone:
-            return self._died()
+            raise _Failed(self._death(self.program)) from None
 
-    def _died(self) -> str:
-        ended = self.program.ended()
+    def _ask_tests(self, message: dict[str, Any]) -> dict[str, Any]:
+        """What they ask for next."""
+        try:
+            self.tests.wire.send(message, self.until)
+            return self.tests.wire.receive(self.until)
+        except Late:
+            failure = feedback.timed_out(self.total_seconds)
+        except Garbled:
+            failure = Failure(WRONG, f"{self.call}, which is too much for the tests")
+        except Gone:
+            failure = self._death(self.tests)
+            if failure.kind == ERROR:
+                failure = Failure(WRONG, f"{self.call}, which the tests do not survive")
+        if not self.call:
+            raise SandboxError(f"the tests fail before they call anything: {failure.how}")
+        raise _Failed(failure)
+
+    def _death(self, of: Program) -> Failure:
+        """How a process that has hung up has ended. Raises SandboxError where no program can have done that."""
+        ended = of.ended()
         if not ended:
-            raise SandboxError("the program's sandbox was lost")
+            raise SandboxError("a sandbox was lost")
         if not ended["reached"]:
             raise SandboxError("the program was not reached")
         if ended["late"]:
-            return feedback.timed_out(self.limits.wall)
-        if feedback.out_of_time(ended["status"], ended["seconds"], self.limits.seconds):
-            return feedback.timed_out(self.limits.seconds)
-        return feedback.ended(ended["status"])
+            return feedback.timed_out(self.total_seconds)
+        return feedback.ended(ended["status"], ended["seconds"], self.limits.seconds)
 
-    def _plain(self, asked: Mapping[str, Any], reply: Mapping[str, Any]) -> dict[str, Any]:
+    def _plain(self, reply: Mapping[str, Any]) -> dict[str, Any]:
         """The reply as the tests may have it: nothing but a value or an error, whatever the program has sent."""
-        given = ", ".join(feedback.trimmed(_shown(value), 200) for value in decode(asked["args"]))
-        self.call, self.trace = f"candidate({given})", ""
         if "value" in reply:
-            try:
-                self.call += f" returned {feedback.trimmed(_shown(decode(reply['value'])), 300)}"
-                return {"value": reply["value"]}
-            except NotPlain as error:
-                reply = {"error": "TypeError", "trace": f"The function returned {error}."}
-        self.trace = str(reply.get("trace"))
+            self.call += f" returned {shown(reply['value'], 300)}"
+            return {"value": reply["value"]}
         self.call += " raised an error"
-        return {"error": str(reply.get("error")), "trace": self.trace}
+        self.trace = text_of(reply.get("trace"))
+        return {"error": text_of(reply.get("error")), "trace": self.trace}
 
-    def _failed(self, told: Mapping[str, Any]) -> str:
-        if self.hidden and self.call:
-            return feedback.hidden("the program raised an error" if self.trace else "wrong result")
-        if self.trace:
-            return f"{self.call}: {feedback.raised(self.trace)}"
+    def _failure(self, told: Mapping[str, Any]) -> Failure:
+        """Of asserts, which may be about the last call."""
         if not self.call:
             raise SandboxError(f"the tests fail before they call anything: {told.get('trace')}")
-        return f"{self.call}.\n{feedback.trimmed(str(told.get('trace')), 600)}"
-
-    def _tell_tests(self, message: dict[str, Any]) -> None:
-        try:
-            self.tests.wire.send(message, self.until)
-        except WireError as error:
-            raise SandboxError(f"the tests were lost: {error}") from error
-
-    def _hear_tests(self) -> dict[str, Any]:
-        try:
-            return self.tests.wire.receive(self.until)
-        except WireError as error:
-            raise SandboxError(f"the tests were lost: {error}") from error
+        if self.trace is not None:
+            return Failure(ERROR, f"{self.call}: {feedback.raised(self.trace)}")
+        return Failure(WRONG, f"{self.call}.\n{feedback.trimmed(text_of(told.get('trace')), 600)}")
 
 
-def _shown(value: object) -> str:
-    try:
-        return repr(value)
-    except ValueError:  # an integer of more digits than Python writes out
-        return f"<{type(value).__name__} with a number of very many digits>"
+def _arguments(asked: Mapping[str, Any]) -> str:
+    """Of a call. Some of it may be what the program has returned before."""
+    args, kwargs = asked.get("args"), asked.get("kwargs")
+    named = kwargs.get("of") if isinstance(kwargs, dict) else None
+    parts = [shown(value, 200) for value in args] if isinstance(args, list) else []
+    parts += [f"{name}={shown(value, 200)}" for name, value in named] if isinstance(named, list) else []
+    return ", ".join(parts)

@@ -44,7 +44,15 @@ memory is out of reach (`files` or `user`)."""
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
 _ABOVE = str(Path(__file__).parent)
-_RUN = "import sys; sys.path.insert(0, sys.argv[2]); from jail.server import main; main()"
+_RUN = "import sys; sys.path[0] = sys.argv[2]; from jail.server import main; main()"
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",  # the same program has the same verdict: sets of strings have one order
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "2",  # else a few threads take all of a program's address space
+}
+REPLY = 1 << 22
+"""Bytes, and lists and objects, of what a program may answer in one message."""
+REPLY_PARTS = 1 << 19
 
 
 class SandboxError(Exception):
@@ -133,13 +141,12 @@ class _Server:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `_end_server`)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", _RUN, str(theirs.fileno()), _ABOVE],
+                [sys.executable, "-S", "-c", _RUN, str(theirs.fileno()), _ABOVE],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                # The same program has the same verdict: sets of strings have one order.
-                env={"PYTHONHASHSEED": "0"},
+                env=_ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,
             )
@@ -171,7 +178,8 @@ class _Server:
                 os.close(end)
         for end in (ours_in, ours_out):
             os.set_blocking(end, False)
-        return Program(int(answer), Wire(ours_in, ours_out), report, folder)
+        wire = Wire(ours_in, ours_out, limit=REPLY + (1 << 16), parts=REPLY_PARTS)
+        return Program(int(answer), wire, report, folder)
 
     def close(self) -> None:
         self._ended()

@@ -16,7 +16,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pmd_agent.errors import ProblemError
@@ -24,21 +23,13 @@ from pmd_agent.types import Problem, Verdict
 from pmd_agent.verifiers.code import feedback
 from pmd_agent.verifiers.code.compare import same_output, same_value
 from pmd_agent.verifiers.code.extract import last_program
+from pmd_agent.verifiers.code.feedback import ERROR, WRONG, Failure
 from pmd_agent.verifiers.code.functions import check_function
 from pmd_agent.verifiers.code.jail.room import Limits
-from pmd_agent.verifiers.code.jail.values import NotPlain, decode, encode
-from pmd_agent.verifiers.code.jail.wire import WireError
-from pmd_agent.verifiers.code.sandbox import Program, Sandbox, SandboxError
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Of one test."""
-
-    how: str
-    """In a line or with the end of a traceback."""
-    got: str | None = None
-    """The wrong result, where there is one."""
+from pmd_agent.verifiers.code.jail.values import encode
+from pmd_agent.verifiers.code.jail.wire import Garbled, WireError, parsed
+from pmd_agent.verifiers.code.sandbox import REPLY, REPLY_PARTS, Program, Sandbox, SandboxError
+from pmd_agent.verifiers.code.shown import shown
 
 
 class CodeVerifier:
@@ -109,18 +100,22 @@ class CodeVerifier:
         return passed, told
 
     def _one(self, program: Program, test: Mapping[str, Any], entry: str | None, until: float) -> Failure | None:
-        if time.monotonic() > until:
-            return Failure(feedback.timed_out(self.total_seconds))
+        # No test may outlast them all: whoever waits for the verdict would give up, and a slow program not be judged.
+        wall = min(self.limits.wall, until - time.monotonic())
+        if wall <= 0:
+            return feedback.timed_out(self.total_seconds)
         # The keeper itself ends a test that takes too long; a keeper that does not answer is the sandbox's fault.
-        patience = time.monotonic() + self.limits.wall + 30
+        patience = time.monotonic() + wall + 30
         try:
-            program.wire.send(_request(test, entry), patience)
+            program.wire.send({**_request(test, entry), "wall": wall}, patience)
             ended = program.wire.receive(patience)
+            sizes = ended.get("sizes", {})
+            given = {name: program.wire.receive_bytes(size, patience) for name, size in sizes.items()}
         except WireError as error:
             raise SandboxError(f"the sandbox was lost: {error}") from error
         if not ended.get("reached"):
-            raise SandboxError(f"a test was not reached: {ended.get('errors') or ended.get('fault')}")
-        return _failure_of_run(ended, self.limits) or _compared(ended, test, entry)
+            raise SandboxError(f"a test was not reached: {ended.get('fault') or given.get('errors')}")
+        return _failure_of_run(ended, given["errors"], self.limits, wall) or _compared(given, test, entry)
 
 
 def _cores() -> int:
@@ -138,38 +133,39 @@ def _arguments(text: str) -> Iterable[Any]:
     return (json.loads(line) for line in text.split("\n") if line.strip())
 
 
-def _failure_of_run(ended: Mapping[str, Any], limits: Limits) -> Failure | None:
+def _failure_of_run(ended: Mapping[str, Any], errors: bytes, limits: Limits, wall: float) -> Failure | None:
     """What went wrong before there was a result to look at."""
-    if ended["late"]:
-        return Failure(feedback.timed_out(limits.wall))
-    if feedback.out_of_time(ended["status"], ended["seconds"], limits.seconds):
-        return Failure(feedback.timed_out(limits.seconds))
     if ended["over"]:
-        return Failure(f"the program printed more than {limits.output} bytes")
-    if ended["status"] != 0:
-        trace = ended["errors"].strip()
-        return Failure(feedback.raised(trace) if trace else feedback.ended(ended["status"]))
-    return None
+        return Failure(WRONG, f"the program printed more than {limits.output} bytes")
+    if ended["late"]:
+        return feedback.timed_out(wall)
+    if ended["status"] == 0:
+        return None
+    failure = feedback.ended(ended["status"], ended["seconds"], limits.seconds)
+    trace = errors.decode("utf-8", "replace").strip()
+    return Failure(ERROR, feedback.raised(trace)) if trace and failure.kind == ERROR else failure
 
 
-def _compared(ended: Mapping[str, Any], test: Mapping[str, Any], entry: str | None) -> Failure | None:
+def _compared(given: Mapping[str, bytes], test: Mapping[str, Any], entry: str | None) -> Failure | None:
     if entry is None:
-        got = ended["output"]
-        return None if same_output(got, test["output"]) else Failure("wrong output", got)
-    try:
-        reply = json.loads(ended["reply"])
-        if "value" not in reply:
-            return Failure(feedback.raised(str(reply["trace"])))
-        value = decode(reply["value"])
-        return None if same_value(value, json.loads(test["output"])) else Failure("wrong result", repr(value))
+        got = given["output"].decode("utf-8", "replace")
+        return None if same_output(got, test["output"]) else Failure(WRONG, "wrong output", got)
     # The program itself can write there, whatever it likes.
-    except (NotPlain, ValueError, LookupError, TypeError, RecursionError):
-        return Failure("the function returned nothing that can be read")
+    try:
+        reply = parsed(given["reply"], REPLY, REPLY_PARTS)
+    except Garbled:
+        reply = None
+    if not isinstance(reply, dict):
+        return Failure(ERROR, "the function returned nothing that can be read")
+    if "value" not in reply:
+        return Failure(ERROR, feedback.raised(feedback.text_of(reply.get("trace"))))
+    same = same_value(reply["value"], json.loads(test["output"]))
+    return None if same else Failure(WRONG, "wrong result", shown(reply["value"], 400))
 
 
 def _told(test: Mapping[str, Any], failure: Failure, which: str) -> str:
     if test.get("hidden"):
-        return feedback.hidden(failure.how)
+        return feedback.hidden(failure.kind)
     if failure.got is not None:
         return feedback.failed_output(which, test["input"], test["output"], failure.got)
     return feedback.failed_run(which, test["input"], failure.how)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from pmd_agent.verifiers.code.compare import same_output, same_value
+from pmd_agent.verifiers.code.jail.values import encode
 
 
 @pytest.mark.parametrize(
@@ -50,4 +52,4 @@ def test_outputs(got: str, expected: str, same: bool) -> None:
     ],
 )
 def test_values(got: Any, expected: Any, same: bool) -> None:
-    assert same_value(got, expected) is same
+    assert same_value(json.loads(json.dumps(encode(got))), expected) is same

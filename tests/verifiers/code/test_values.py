@@ -4,6 +4,7 @@ import collections
 import enum
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ Point = collections.namedtuple("Point", "x y")
 @pytest.mark.parametrize(
     "value",
     [None, True, 0, -(1 << 61), 1 << 4000, 1.5, math.inf, "é", b"\x00\xff", 1 + 2j, [], [1, [2]], (), (1, (2,)), {1, 2},
-     frozenset([1]), {}, {1: 2, (3, 4): [5], "is": "of"}, {"is": "int", "of": "x"}],
+     frozenset([1]), {}, {1: 2, (3, 4): [5], "is": "of"}, {"is": "int", "of": "x"}, int, [ValueError, str]],
 )  # fmt: skip
 def test_there_and_back(value: Any) -> None:
     there = json.loads(json.dumps(encode(value)))
@@ -42,16 +43,25 @@ def test_subclasses_become_what_they_are_a_kind_of() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), len, range(3), (i for i in []), collections.deque(), [object()], {1: type}]
+    "value",
+    [object(), len, range(3), (i for i in []), collections.deque(), [object()], {1: object()}, Point, type(Size)],
 )
 def test_other_values_are_refused(value: Any) -> None:
     with pytest.raises(NotPlain, match="of type"):
         encode(value)
 
 
+def test_of_other_values_it_is_known_whether_they_are_true() -> None:
+    match = re.match("a", "a")
+    back = decode(json.loads(json.dumps(encode([match, collections.deque(), {1: match}], opaque=True))))
+    assert back[0] and not back[1] and back[2][1] and repr(back[0]) == "<a value of type Match>"
+    assert back[0] != match and back[0] != back[2][1] and back[0] not in ([], 1, True, None, "")
+    assert encode(back) == encode([match, collections.deque(), {1: match}], opaque=True), "and they can be sent on"
+
+
 @pytest.mark.parametrize(
     "data",
-    [{}, {"is": "int"}, {"is": "object", "of": []}, {"is": "int", "of": 3}, {"is": "set", "of": [[1]]}, {"is": "dict", "of": [1]},
+    [{}, {"is": "opaque", "of": [1]}, {"is": "type", "of": "eval"}, {"is": "type", "of": "Nothing"}, {"is": "type", "of": [1]}, {"is": "int"}, {"is": "object", "of": []}, {"is": "int", "of": 3}, {"is": "set", "of": [[1]]}, {"is": "dict", "of": [1]},
      {"is": [], "of": []}, {"is": "bytes", "of": "x"}, {"is": "complex", "of": [1, 2, 3]}, {"is": "tuple", "of": None}],
 )  # fmt: skip
 def test_what_cannot_have_been_written_is_refused(data: Any) -> None:

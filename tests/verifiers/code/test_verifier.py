@@ -74,6 +74,7 @@ def test_right_scripts(verifier: CodeVerifier, program: str) -> None:
         (method(), "class Solution:\n    def add(self, a: int, b: Optional[int]) -> int:\n        return a + b"),
         (method(), "def add(a, b): return a + b\nif __name__ == '__main__': print(add(int(input()), 1))"),
         (checked(), "def add(a, b): return a + b"),
+        (Problem("c", "?", data={"entry": "check", "check": "def check(candidate):\n    assert check(1, 2) == 3 and candidate(1, 1) == 2"}), "def check(a, b): return a + b"),
         (checked(prompt="from typing import List\ndef one(): return 1\ndef add(a, b):\n    '''Sum.'''\n"), "def add(a: List, b): return a + b * one()"),
         (checked("def check(candidate):\n    try:\n        candidate('a', 1)\n        assert False\n    except TypeError:\n        pass\n    assert candidate((1,), (2,)) == (1, 2)"), "def add(a, b): return a + b"),
     ],
@@ -111,7 +112,7 @@ def test_wrong_programs_are_told_why(verifier: CodeVerifier, problem: Problem, t
 
 def test_hidden_tests_are_not_told_of(verifier: CodeVerifier) -> None:
     verdict = verifier.verify(script(t1=True, t2=True), block("print(3)"))
-    assert verdict.correct is False and verdict.feedback == "A hidden test failed: wrong output"
+    assert verdict.correct is False and verdict.feedback == "A hidden test failed: wrong result"
     crashed = verifier.verify(script(t0=True, t1=True, t2=True), block("raise ValueError(input())"))
     assert "1 2" not in crashed.feedback and "50 60" not in crashed.feedback, crashed.feedback
 

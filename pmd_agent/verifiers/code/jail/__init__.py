@@ -7,5 +7,7 @@ and nothing of the user's environment is importable. Hence the relative imports.
 
     server.py   forks a process a program       keeper.py   starts and watches the program
     room.py     namespaces and the file system  filter.py   system calls that a program may not make
-    player.py   runs the program                wire.py     messages     values.py   what a call may take and give
+    stage.py    what one test has to itself     pipes.py    takes what it prints
+    script.py   runs a program                  player.py   runs a function, or the tests of one
+    python.py   what Python does around it      wire.py     messages     values.py   what a call may take and give
 """

@@ -14,24 +14,24 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from . import filter, player, room, system
+from . import filter, player, room, script, system
+from .pipes import Drain
+from .stage import PROGRAM, Stages, reply_of
 from .wire import Gone, Wire, WireError
 
 _NOTHING = "/dev/null"
-_ERRORS = 1 << 14
-"""Bytes of what a program says on stderr that are looked at, from the end."""
-_REPLY = 1 << 22
-"""Bytes of what a call returns, as JSON."""
 
 
 class Keeper:
-    """One program, and the process that it runs in."""
+    """One program, and the process that it runs in, as `user` (None: as this one)."""
 
-    def __init__(self, wire: Wire, limits: room.Limits, marks: frozenset[str]) -> None:
-        self.wire, self.limits, self.marks = wire, limits, marks
+    def __init__(self, wire: Wire, limits: room.Limits, marks: frozenset[str], folder: str, user: int | None) -> None:
+        self.wire, self.limits, self.marks, self.user = wire, limits, marks, user
+        self.stages = Stages(marks, limits, folder, user)
 
     def run(self) -> dict[str, Any]:
         """Serve until the other side hangs up; how the last process ended."""
@@ -49,27 +49,30 @@ class Keeper:
                 told = self.wire.receive()
             except Gone:
                 return {}
-            self.wire.send(self._test(program, told))
+            self._test(program, told)
 
-    def _test(self, program: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-        # In memory, not in the program's folder: a program that fills that must not keep its next input from coming.
-        files = [os.memfd_create(name) for name in ("input", "output", "errors", "reply")]
-        try:
-            _write(files[0], told.get("input", "").encode("utf-8", "replace"))
-            os.lseek(files[0], 0, os.SEEK_SET)
-            ended = self._watch(self._start(lambda: player.play(program, told), files))
-            ended["over"] = os.fstat(files[1]).st_size >= self.limits.output
-            ended["output"] = _read(files[1], 0, self.limits.output)
-            ended["errors"] = _read(files[2], -_ERRORS, _ERRORS)
-            ended["reply"] = _read(files[3], 0, _REPLY)
-            return ended
-        finally:
-            for file in files:
-                os.close(file)
+    def _test(self, program: dict[str, Any], told: dict[str, Any]) -> None:
+        """Reports how the test ended, and behind that what the program gave, which is nothing but bytes here."""
+        # Lone surrogates are no UTF-8: the program does not compile, as it is not one.
+        source = program["source"].encode("utf-8", "surrogatepass")
+        given = told.get("input", "").encode("utf-8", "surrogatepass")
+        called = "args" in told
+        with self.stages.set(source, given, reply=called) as stage:
+            if called:
+                started = self._start(lambda: player.play_call(program, told), stage.files)
+            else:
+                started = self._start(lambda: script.play(PROGRAM), stage.files)
+            ended = self._watch(started, float(told["wall"]), stage.drains)
+            output, errors = stage.drains
+            parts = {"output": output.kept, "errors": errors.kept, "reply": reply_of(stage) if called else b""}
+        sizes = {name: len(part) for name, part in parts.items()}
+        self.wire.send({**ended, "over": output.over or errors.over, "sizes": sizes}, after=b"".join(parts.values()))
 
     def _talk(self, play: Callable[[], int]) -> dict[str, Any]:
         nothing = os.open(_NOTHING, os.O_RDWR)
-        return self._watch(self._start(play, [nothing, nothing, nothing], keep_wire=True))
+        with self.stages.place():
+            started = self._start(play, [nothing, nothing, nothing], keep_wire=True)
+            return self._watch(started, self.limits.wall)
 
     def _start(self, play: Callable[[], int], files: list[int], *, keep_wire: bool = False) -> tuple[int, int]:
         """The new process's id, and what tells that its program was reached."""
@@ -84,12 +87,16 @@ class Keeper:
             ends = [self.wire.incoming, self.wire.outgoing] if keep_wire else []
             self._rearrange(files, [*ends, reaching], keep_wire)
             last = len(files) + len(ends)
+            room.become(self.user)
+            system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)
             room.set_limits(self.limits, count_processes=bool(self.marks & {"user", "user namespace"}))
             if "system calls" in self.marks:
                 filter.install()
             os.write(last, b".")
             os.close(last)
             status = play()
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
         finally:
             os._exit(status)
 
@@ -104,19 +111,20 @@ class Keeper:
         if keep_wire:
             self.wire.incoming, self.wire.outgoing = 3, 4
 
-    def _watch(self, started: tuple[int, int]) -> dict[str, Any]:
-        """Wait until the process ends, runs out of time, or nobody asks any more; leave none behind."""
+    def _watch(self, started: tuple[int, int], seconds: float, drains: Sequence[Drain] = ()) -> dict[str, Any]:
+        """Wait until the process ends, runs out of time, prints too much, or nobody asks any more; leave none behind."""
         pid, reached = started
         begin = time.monotonic()
         ending = os.pidfd_open(pid)
-        poll = select.poll()
-        poll.register(ending, select.POLLIN)
-        poll.register(self.wire.incoming, 0)  # POLLHUP is reported always
-        poll.poll(self.limits.wall * 1000)
-        late = not select.select([ending], [], [], 0)[0]
+        late = self._wait(ending, begin + seconds, drains)
         os.close(ending)
         self._kill(pid)
         _, status, usage = os.wait4(pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            while os.getpid() == 1 and os.waitpid(-1, 0):  # what it has left: all of it is killed
+                continue
+        for drain in drains:
+            drain.rest()
         reached_it = bool(os.read(reached, 1))
         os.close(reached)
         return {
@@ -127,7 +135,25 @@ class Keeper:
             "reached": reached_it,
         }
 
+    def _wait(self, ending: int, until: float, drains: Sequence[Drain]) -> bool:
+        """Whether time ran out first."""
+        poll = select.poll()
+        poll.register(ending, select.POLLIN)
+        poll.register(self.wire.incoming, 0)  # POLLHUP is reported always
+        for drain in drains:
+            poll.register(drain.end, select.POLLIN)
+        waiting = {drain.end: drain for drain in drains}
+        while (left := until - time.monotonic()) > 0:
+            found = [end for end, _ in poll.poll(left * 1000 + 1)]
+            for end in found:
+                if end in waiting:
+                    waiting[end].part()
+            if any(end not in waiting for end in found) or any(drain.over for drain in drains):
+                return False
+        return True
+
     def _kill(self, pid: int) -> None:
+        """The process and, within a namespace, all else but this one; before it is waited for, so the number is its own."""
         if os.getpid() == 1:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)  # all of this namespace but this process
@@ -142,18 +168,20 @@ class Keeper:
 def keep(wire: Wire, report: int, limits: room.Limits, folder: str, marks: frozenset[str], number: int) -> NoReturn:
     """The life of a keeper. What goes wrong is told on the wire, as `{"fault": ...}`. `number`: no other keeper's."""
     try:
+        with contextlib.suppress(OSError):  # whoever runs out of memory here is to be ended, not somebody else
+            Path("/proc/self/oom_score_adj").write_text("1000")
         if "processes" in marks:
             # Some systems give namespaces, but no right to mount in them.
             with contextlib.suppress(OSError):
-                room.furnish(folder, limits.disk)
+                room.furnish(folder)
                 marks |= {"files"}
-        # Before the change of user, who may not be allowed to pass through the folders above.
-        os.chdir("/tmp" if "files" in marks else folder)
-        marks |= room.become_nobody(marks, folder, number)
-        system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which takes it back
+        # The keeper stays who it is: its program, another user or without its capabilities, can do nothing to it.
+        user = room.user_to_be(marks, number)
+        system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)  # after a change of user, which takes it back
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        marks |= {"limits"} | _filtered()
-        ended = Keeper(wire, limits, marks).run()
+        marks |= {"limits"} | ({"user"} if user is not None else set())
+        marks |= {"system calls"} if filter.available() else set()
+        ended = Keeper(wire, limits, marks, folder, user).run()
         _write(report, json.dumps(ended).encode())
     except WireError:
         pass
@@ -164,26 +192,7 @@ def keep(wire: Wire, report: int, limits: room.Limits, folder: str, marks: froze
         os._exit(0)
 
 
-def _filtered() -> frozenset[str]:
-    """Whether the filter of system calls can be had, tried in a process of its own."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            filter.install()
-            status = 0
-        finally:
-            os._exit(status)
-    return frozenset(("system calls",)) if os.waitpid(pid, 0)[1] == 0 else frozenset()
-
-
 def _write(file: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def _read(file: int, start: int, most: int) -> str:
-    size = os.fstat(file).st_size
-    offset = max(0, size + start) if start < 0 else start
-    return os.pread(file, most, offset).decode("utf-8", "replace")

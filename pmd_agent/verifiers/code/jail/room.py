@@ -10,14 +10,20 @@ import os
 import resource
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from . import system
+from . import filter, system
 
 _ALONE = system.CLONE_NEWPID | system.CLONE_NEWNET | system.CLONE_NEWNS | system.CLONE_NEWIPC | system.CLONE_NEWUTS
 _FIRST_USER = 1 << 30
 """With this machine's process numbers from here on, users that no one else is. They need no entry anywhere."""
 _NOBODY = 65534
+TMP, SHARED = "/tmp", "/dev/shm"
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+ENDS = "/ends"
+"""Where the ends of a test's standard input, output and errors lie, by these names."""
+STANDARD = ("stdin", "stdout", "stderr")
 _KEPT = {
     2: system.MS_NOSUID,
     4: system.MS_NODEV,
@@ -43,8 +49,15 @@ class Limits:
     output: int = 1 << 23
     """Of one file, and so of what it prints."""
     disk: int = 1 << 26
-    """All that it writes into its folder, where that is a file system of its own."""
-    threads: int = 64
+    """All that it writes into /tmp, and again into /dev/shm, where these are file systems of its own."""
+    threads: int = 128
+
+
+def look() -> None:
+    """Find once, for all forks of this process, what of the system programs may read."""
+    _readable(), _installed()
+    if filter.available():
+        filter.always()
 
 
 def leave() -> frozenset[str]:
@@ -69,45 +82,67 @@ def leave() -> frozenset[str]:
     return frozenset()
 
 
-def furnish(folder: str, disk: int) -> None:
-    """A root of its own at `folder`: libraries and the standard library to read, /tmp to write, nothing else, no /proc.
+def furnish(folder: str) -> None:
+    """A root of its own at `folder`: libraries and the standard library to read, places for what a test gets, nothing else.
 
-    For a process in a mount namespace of its own. Raises OSError.
+    For a process in a mount namespace of its own. Raises OSError. There is no proc file system: of /proc and /dev there are
+    the paths by which programs name their standard input, output and errors.
     """
     system.mount("none", "/", None, system.MS_REC | system.MS_PRIVATE)
     system.mount("room", folder, "tmpfs", system.MS_NOSUID, "size=1m,nr_inodes=4k,mode=0755")
     for path in _readable():
         _show(path, folder)
-    for device in ("/dev/null", "/dev/zero", "/dev/urandom"):
+    for packages in _installed():
+        system.mount("none", folder + packages, "tmpfs", system.MS_RDONLY, "size=4k,nr_inodes=4,mode=0755")
+    for device in _DEVICES:
+        if not os.path.exists(device):
+            continue
         target = Path(folder + device)
         target.parent.mkdir(exist_ok=True)
         target.touch()
         system.mount(device, str(target), None, system.MS_BIND)
-    tmp = folder + "/tmp"
-    os.mkdir(tmp)
-    flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC
-    system.mount("tmp", tmp, "tmpfs", flags, f"size={disk},nr_inodes=4k,mode=0777")
+    for place in ("/dev/fd", "/proc/self/fd", TMP, SHARED, ENDS):
+        os.makedirs(folder + place)
+    for number, name in enumerate(STANDARD):
+        for link in (f"/dev/{name}", f"/dev/fd/{number}", f"/proc/self/fd/{number}"):
+            os.symlink(f"{ENDS}/{name}", folder + link)
+        os.symlink("/dev/null", f"{folder}{ENDS}/{name}")  # where nothing is mounted there
     system.mount("room", folder, None, system.MS_REMOUNT | system.MS_BIND | system.MS_RDONLY | system.MS_NOSUID)
     system.pivot_into(folder)
 
 
-def become_nobody(marks: frozenset[str], folder: str, number: int) -> frozenset[str]:
-    """Give up root or the namespace's capabilities. Adds `user` where the program is now another user than its caller."""
+def no_one_elses(user: int) -> bool:
+    """Whether only one program runs as this user."""
+    return user >= _FIRST_USER
+
+
+def become(user: int | None) -> None:
+    """Give up root, or a namespace's capabilities, for good. None: stay the user that this is. Raises OSError."""
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        if no_one_elses(user):  # it may look at its own descriptors in /proc, and no one else is let in
+            system.prctl(system.PR_SET_DUMPABLE, 1)
+    system.drop_capabilities()
+    system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def user_to_be(marks: frozenset[str], number: int) -> int | None:
+    """The user that programs are to run as, None for this one. `number`: no other program's."""
     if os.geteuid() != 0 or "user namespace" in marks:
-        if "user namespace" in marks:
-            system.drop_capabilities()
-        return frozenset()
-    os.setgroups([])
+        return None
     for user in (_FIRST_USER + number, _NOBODY):
         try:
-            if "files" not in marks:
-                os.chown(folder, user, user)
-            os.setresgid(user, user, user)
-            os.setresuid(user, user, user)
+            os.setgroups([])
+            os.setegid(user)
+            os.setegid(0)
+            os.seteuid(user)
+            os.seteuid(0)
         except OSError:
             continue
-        return frozenset(("user",))
-    return frozenset()
+        return user
+    return None
 
 
 def set_limits(limits: Limits, *, count_processes: bool) -> None:
@@ -119,7 +154,7 @@ def set_limits(limits: Limits, *, count_processes: bool) -> None:
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_FSIZE, limits.output),
-        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
@@ -139,10 +174,11 @@ def _limit(kind: int, soft: int, hard: int) -> None:
     resource.setrlimit(kind, (soft, hard))
 
 
+@cache
 def _readable() -> list[str]:
     """What an interpreter that runs already may still have to read: the standard library, and shared libraries."""
-    stdlib = os.path.dirname(os.__file__)
-    paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", os.path.join(sys.base_prefix, "lib"), stdlib]
+    paths = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"]
+    paths += [os.path.join(sys.base_prefix, "lib"), os.path.dirname(os.__file__)]
     kept: list[str] = []
     for path in paths:
         if os.path.isdir(path) and not any(
@@ -150,6 +186,15 @@ def _readable() -> list[str]:
         ):
             kept.append(path)
     return kept
+
+
+@cache
+def _installed() -> list[str]:
+    """Folders of packages that are not the standard library's, within what is readable."""
+    roots = [path for path in _readable() if not os.path.islink(path)]
+    found = {str(p) for root in roots for p in Path(root).glob("python*/*-packages")}
+    found |= {str(p) for p in Path(os.path.dirname(os.__file__)).glob("*-packages")}
+    return sorted(path for path in found if os.path.isdir(path) and not os.path.islink(path))
 
 
 def _show(path: str, folder: str) -> None:

@@ -19,14 +19,13 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import room, system
+from . import python, room, system
 from .keeper import keep
 from .wire import Wire
 
 
 def serve(link: socket.socket) -> None:
     """Until the link is closed."""
-    os.environ.clear()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is for the owner to deal with
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     folders: list[str] = []
@@ -118,4 +117,6 @@ def _descendants() -> list[int]:
 def main() -> None:
     """Serve on the socket whose number is the first argument."""
     del sys.path[0]  # where this package lies: for the program there is the standard library only
+    python.prepare()
+    room.look()
     serve(socket.socket(fileno=int(sys.argv[1])))

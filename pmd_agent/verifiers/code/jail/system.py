@@ -32,11 +32,16 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str |
     _check(libc.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3]), f"mount {target}")
 
 
+def unmount(target: str) -> None:
+    """At once for every path; where it is still in use, it goes with its last user."""
+    _check(libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
+
+
 def pivot_into(root: str) -> None:
     """Make `root`, a mount, the root of this mount namespace, and let go of the old one."""
     os.chdir(root)
     _check(libc.syscall(ctypes.c_long(PIVOT_ROOT[MACHINE]), b".", b"."), "pivot_root")
-    _check(libc.umount2(b".", MNT_DETACH), "umount")
+    unmount(".")
     os.chdir("/")
 
 

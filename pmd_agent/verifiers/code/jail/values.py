@@ -7,6 +7,7 @@ arrives from a program is compared by the built-in equality, whatever the progra
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
@@ -18,8 +19,27 @@ class NotPlain(Exception):
     """A value of another kind; the message says which."""
 
 
-def encode(value: Any, depth: int = 0) -> Any:
-    """The value as JSON. A subclass (a Counter, a named tuple) becomes what it is a kind of. Raises NotPlain."""
+class Opaque:
+    """In the place of a value of another kind, of which no more is known than whether it is true, and the type's name.
+
+    It is equal to nothing but itself. A program that says something untrue of its value gains no more than by another value.
+    """
+
+    def __init__(self, true: bool, kind: str) -> None:
+        self.true, self.kind = true, kind
+
+    def __bool__(self) -> bool:
+        return self.true
+
+    def __repr__(self) -> str:
+        return f"<a value of type {self.kind}>"
+
+
+def encode(value: Any, depth: int = 0, *, opaque: bool = False) -> Any:
+    """The value as JSON. A subclass (a Counter, a named tuple) becomes what it is a kind of.
+
+    `opaque`: a value of another kind becomes an Opaque, else it raises NotPlain; so does one that is nested too deep.
+    """
     if depth > DEEPEST:
         raise NotPlain(f"a value nested more than {DEEPEST} levels deep")
     if value is None or isinstance(value, bool | str):
@@ -34,13 +54,23 @@ def encode(value: Any, depth: int = 0) -> Any:
         return {"is": "complex", "of": [encode(value.real), encode(value.imag)]}
     if isinstance(value, bytes):
         return {"is": "bytes", "of": value.hex()}
+    if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
+        return {"is": "type", "of": value.__name__}
+    if isinstance(value, Opaque):
+        return {"is": "opaque", "of": [value.true, value.kind]}
+
+    def inner(item: Any) -> Any:
+        return encode(item, depth + 1, opaque=opaque)
+
     if isinstance(value, list):
-        return [encode(item, depth + 1) for item in value]
+        return [inner(item) for item in value]
     if isinstance(value, dict):
-        return {"is": "dict", "of": [[encode(k, depth + 1), encode(v, depth + 1)] for k, v in value.items()]}
+        return {"is": "dict", "of": [[inner(key), inner(item)] for key, item in value.items()]}
     for kind in (tuple, set, frozenset):
         if isinstance(value, kind):
-            return {"is": kind.__name__, "of": [encode(item, depth + 1) for item in value]}
+            return {"is": kind.__name__, "of": [inner(item) for item in value]}
+    if opaque:
+        return {"is": "opaque", "of": [bool(value), type(value).__name__]}
     raise NotPlain(f"a value of type {type(value).__name__}")
 
 
@@ -68,7 +98,19 @@ def _decode(data: Any, depth: int) -> Any:
         return bytes.fromhex(content)
     if kind == "float":
         return float(content)
+    if kind == "type":
+        return _built_in(content)
     items = [_decode(item, depth + 1) for item in content]
     if kind == "complex":
         return complex(*items)
+    if kind == "opaque":
+        true, name = items
+        return Opaque(true is True, str(name))
     return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](items)
+
+
+def _built_in(name: Any) -> type:
+    found = vars(builtins)[name]
+    if not isinstance(found, type):
+        raise ValueError("no type")
+    return found

@@ -25,16 +25,30 @@ class Garbled(WireError):
     """What came is no message, or too long for one."""
 
 
-class Wire:
-    """Both ends are this object's own: `close` closes them. Not thread-safe."""
+def parsed(data: bytes, limit: int, parts: int) -> Any:
+    """JSON of at most so many bytes, and so many lists and objects. Raises Garbled."""
+    if len(data) > limit or data.count(b"[") + data.count(b"{") > parts:
+        raise Garbled("too large to be read")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise Garbled("no JSON") from None
 
-    def __init__(self, incoming: int, outgoing: int, *, limit: int = 1 << 26) -> None:
-        self.incoming, self.outgoing, self.limit = incoming, outgoing, limit
+
+class Wire:
+    """Both ends are this object's own: `close` closes them. Not thread-safe.
+
+    `limit`: bytes of a message that is taken; `parts`: lists and objects in it. Each costs some hundred times its length in
+    memory, and the reader's time, so they are counted before anything is made of them.
+    """
+
+    def __init__(self, incoming: int, outgoing: int, *, limit: int = 1 << 28, parts: int = 1 << 28) -> None:
+        self.incoming, self.outgoing, self.limit, self.parts = incoming, outgoing, limit, parts
         self._rest = bytearray()
 
-    def send(self, message: dict[str, Any], deadline: float | None = None) -> None:
-        """Raises Gone, or Late at `deadline` (of time.monotonic) where the other side does not read."""
-        data = memoryview(json.dumps(message).encode() + b"\n")
+    def send(self, message: dict[str, Any], deadline: float | None = None, *, after: bytes = b"") -> None:
+        """`after`: bytes that follow it. Raises Gone, or Late at `deadline` (of time.monotonic) where no one reads."""
+        data = memoryview(json.dumps(message).encode() + b"\n" + after)
         while data:
             self._wait(self.outgoing, select.POLLOUT, deadline)
             try:
@@ -51,25 +65,33 @@ class Wire:
             seen = len(self._rest)
             if seen > self.limit:
                 raise Garbled(f"a message of more than {self.limit} bytes")
-            self._wait(self.incoming, select.POLLIN, deadline)
-            try:
-                part = os.read(self.incoming, 1 << 16)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise Gone(str(error)) from None
-            if not part:
-                raise Gone("closed")
-            self._rest += part
+            self._more(deadline)
         line = bytes(self._rest[:end])
         del self._rest[: end + 1]
-        try:
-            message = json.loads(line)
-        except (ValueError, RecursionError):
-            raise Garbled("no JSON") from None
+        message = parsed(line, self.limit, self.parts)
         if not isinstance(message, dict):
             raise Garbled("no JSON object")
         return message
+
+    def receive_bytes(self, count: int, deadline: float | None = None) -> bytes:
+        """What follows a message: so many bytes. Raises Gone or Late."""
+        while len(self._rest) < count:
+            self._more(deadline)
+        found = bytes(self._rest[:count])
+        del self._rest[:count]
+        return found
+
+    def _more(self, deadline: float | None) -> None:
+        self._wait(self.incoming, select.POLLIN, deadline)
+        try:
+            part = os.read(self.incoming, 1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Gone(str(error)) from None
+        if not part:
+            raise Gone("closed")
+        self._rest += part
 
     def close(self) -> None:
         """Once, and for all."""

@@ -1,1 +1,0 @@
-"""`pmd bench distill`: what a step of distillation costs, beside a naive implementation and, where installed, TRL's."""
