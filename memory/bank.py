@@ -137,7 +137,7 @@ def import_bank(memory: Memory, path: Path, *, trial: bool = False) -> int:
 def take_back(memory: Memory) -> bool:
     """Remove what an import that was killed has left, where there is nothing else; whether there was any."""
     stored, imported = sum(memory.counts().values()), sum(len(memory.imported(tier, step=BEFORE)) for tier in TIERS)
-    if not imported or stored != imported or memory.noted("bank"):
+    if not imported or stored != imported or memory.noted("bank") or memory.noted("by_hand"):
         return False
     memory.rollback(BEFORE)
     return True

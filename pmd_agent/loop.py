@@ -8,8 +8,7 @@ recipe switches stages off, the page stays.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from pmd_agent.console import Console
 from pmd_agent.evaluation.gauges import alarms, internalisation
@@ -35,11 +34,11 @@ from pmd_agent.stages import (
     verify,
     weigh,
 )
-from pmd_agent.types import Rollout, Verdict
+from pmd_agent.types import Rollout, Step, Verdict
 
 
-def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
-    """Run the recipe's steps and return the summary. A killed run goes on from its last commit."""
+def practise(parts: Parts, run: RunDir, console: Console) -> Iterator[Step]:
+    """Run the recipe's steps, each of which is yielded once it is committed. A killed run goes on from its last commit."""
     measure(parts, run, console, "base")
 
     for step in range(run.next_step, parts.steps):
@@ -63,11 +62,13 @@ def practise(parts: Parts, run: RunDir, console: Console) -> dict[str, Any]:
         commit(parts, m, run, rollouts_PG, verdicts_PG, prompts, learnt)
         console.step(step, parts.steps, m.record())
         watch(parts, m, console)
+        rollouts, verdicts = tuple(map(tuple, rollouts_PG)), tuple(map(tuple, verdicts_PG))
+        yield Step(step, parts.steps, m.record(), tuple(problems_P), rollouts, verdicts)
 
     measure(parts, run, console, "final")
     if reads_memory(parts):
         measure(parts, run, console, "final_with_memory", with_memory=True)
-    return summarise(parts, run)
+    summarise(parts, run)
 
 
 def watch(parts: Parts, m: Metrics, console: Console) -> None:
@@ -134,7 +135,7 @@ def measure(parts: Parts, run: RunDir, console: Console, name: str, *, with_memo
     console.evaluation(name, result)
 
 
-def summarise(parts: Parts, run: RunDir) -> dict[str, Any]:
+def summarise(parts: Parts, run: RunDir) -> None:
     """The adapter and the programs in their places, and summary.json."""
     parts.save_programs(run.path / FOLDER)
     if parts.trainer is not None:
@@ -166,4 +167,3 @@ def summarise(parts: Parts, run: RunDir) -> dict[str, Any]:
         | {"evaluation": round(sum(r["seconds"] for r in measured.values() if r), 1)},
     }
     run.write_json("summary.json", summary)
-    return summary

@@ -247,6 +247,23 @@ class TeacherContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What one step of a run did, once it is committed."""
+
+    number: int
+    """As in metrics and ids: the first is 0."""
+    steps: int
+    """Of the whole run."""
+    metrics: Mapping[str, Any]
+    """Its line of metrics.jsonl."""
+    problems_P: tuple[Problem, ...]
+    rollouts_PG: tuple[tuple[Rollout, ...], ...]
+    """For each problem its attempts."""
+    verdicts_PG: tuple[tuple[Verdict, ...], ...]
+    """In the shape of the rollouts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are drawn."""
 

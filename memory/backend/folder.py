@@ -29,6 +29,7 @@ class FolderLock:
         """Raises MemoryStoreError where somebody else (this very process included) holds the lock."""
         import fcntl
 
+        self.folder = folder
         self._fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,8 +39,7 @@ class FolderLock:
             whose = f"process {owner}" + (" (this one)" if owner == str(os.getpid()) else "")
             raise MemoryStoreError(
                 f"The memory at {folder} is in use by {whose}.",
-                "Close it there or wait until that run ends; to read it meanwhile, copy the folder between two steps "
-                "and open the copy.",
+                "Close it there, or wait until that run ends. `pmd memory` and `Run.memory()` read it meanwhile.",
             ) from None
         except BaseException:
             os.close(self._fd)
@@ -58,6 +58,11 @@ class FolderLock:
 
 
 _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def is_open_here(folder: Path) -> bool:
+    """Whether this process has the memory in that folder open."""
+    return any(lock.folder == folder.resolve() for lock in _held)
 
 
 def _release_in_child() -> None:

@@ -6,6 +6,7 @@ sides is settled at the next open in favour of the archive, and by `rollback` in
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -24,9 +25,10 @@ from pmd_agent.memory.backend.collection import (
     open_collection,
     open_indexed,
 )
-from pmd_agent.memory.backend.folder import FolderLock, claim_for_embedder
+from pmd_agent.memory.backend.folder import FolderLock, claim_for_embedder, is_open_here
 from pmd_agent.memory.backend.index_file import IndexFile
 from pmd_agent.memory.backend.ledger import Ledger
+from pmd_agent.memory.backend.snapshot import Restless, copy_folder
 from pmd_agent.memory.backend.writers import Writers
 from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Experience, Tier
@@ -193,6 +195,26 @@ def open_folder(path: Path, embedder: Embedder) -> tuple[TierStore, ExitStack]:
                 f"The memory at {path} cannot be opened: {error}",
                 "Restore the folder from a copy, or name another one that can be written.",
             ) from error
+
+
+def open_copy(path: Path, embedder: Embedder) -> tuple[TierStore, ExitStack]:
+    """The tables of a folder in a copy of it, and what to close: the copy goes with it. Raises MemoryStoreError."""
+    path = path.resolve()
+    with ExitStack() as opened:
+        # Chroma may have a file open a moment longer than its client.
+        copy = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="pmd-memory-", ignore_cleanup_errors=True)))
+        try:
+            copy_folder(path, copy / path.name, apart=is_open_here(path))
+        except Restless:
+            raise MemoryStoreError(f"The memory at {path} is being written without a pause.", "Try again.") from None
+        except OSError as error:
+            raise MemoryStoreError(
+                f"The memory at {path} cannot be copied to be read: {error}",
+                f"Reading takes room for a copy in {tempfile.gettempdir()}; TMPDIR names another place.",
+            ) from error
+        tables, closing = open_folder(copy / path.name, embedder)
+        opened.enter_context(closing)
+        return tables, opened.pop_all()
 
 
 def open_in_ram(embedder: Embedder) -> tuple[TierStore, ExitStack]:

@@ -6,11 +6,14 @@ import hashlib
 import json
 from pathlib import Path
 
+from pmd_agent.errors import RunError
 from pmd_agent.memory import Embedder, HashingEmbedder, Memory
 from pmd_agent.memory.reader import Options
 from pmd_agent.recipe import Recipe
 from pmd_agent.recipe.memory import EndpointEmbedderSection, HashingEmbedderSection, HuggingFaceEmbedderSection
 from pmd_agent.runs.files import to_json, write_atomically
+from pmd_agent.runs.folder import RunDir
+from pmd_agent.types import TIERS
 
 NAME = "on_server.json"
 """The file in a run's memory folder that says under which name its memory is on a server."""
@@ -20,19 +23,42 @@ def open_memory(recipe: Recipe, folder: Path, embedder: Embedder | None = None) 
     """The memory in `folder`, or on the recipe's server under a name of that folder's own. Raises MemoryStoreError."""
     kept = recipe.memory
     embedder = embedder or build_embedder(kept.embedder)
-    options = Options(
+    if kept.server is None:
+        return Memory.open(folder, embedder, **_options(recipe))
+    memory = Memory.connect(kept.server, name_on_server(recipe, folder), embedder, **_options(recipe))
+    if not (note := folder / NAME).is_file():
+        write_atomically(note, to_json({"server": kept.server, "name": name_on_server(recipe, folder)}))
+    return memory
+
+
+def read_memory(run: RunDir, *, all_tiers: bool = False) -> Memory:
+    """The memory of a run as its last commit left it, to be read: no lock, nothing changed, also while the run goes on.
+
+    One on a server is read as it is there, which may be in the middle of a step. `all_tiers`: whatever is stored, also what
+    the run does not read. Raises RunError where the run keeps none, and MemoryStoreError.
+    """
+    run = RunDir.open(run.path)  # what is committed by now
+    recipe, folder = run.recipe, run.memory_path
+    if all_tiers:
+        recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"tiers": TIERS})})
+    server = recipe.memory.server
+    if not (folder / ("memory.json" if server is None else NAME)).is_file():
+        raise RunError(f"{run.path} has no memory.", "A run keeps one if memory.tiers and memory.persist say so.")
+    embedder = build_embedder(recipe.memory.embedder)
+    if server is None:
+        return Memory.snapshot(folder, embedder, run.next_step, **_options(recipe))
+    return Memory.connect(server, name_on_server(recipe, folder), embedder, **_options(recipe))
+
+
+def _options(recipe: Recipe) -> Options:
+    kept = recipe.memory
+    return Options(
         tiers=kept.tiers,
         lessons_per_problem=kept.lessons_kept,
         min_similarity=kept.min_similarity,
         near=kept.near,
         half_life=kept.lift.half_life,
     )
-    if kept.server is None:
-        return Memory.open(folder, embedder, **options)
-    memory = Memory.connect(kept.server, name_on_server(recipe, folder), embedder, **options)
-    if not (note := folder / NAME).is_file():
-        write_atomically(note, to_json({"server": kept.server, "name": name_on_server(recipe, folder)}))
-    return memory
 
 
 def name_on_server(recipe: Recipe, folder: Path) -> str:

@@ -112,8 +112,9 @@ def build_programs(
         check_optimiser(recipe.pipeline.optimise.optimiser)
     given = {"reflector": reflector, "generaliser": generaliser}
     return Programs(
-        *(given[role] or _build(recipe, role) for role in ROLES),
-        given=frozenset(role for role, module in given.items() if module is not None),
+        reflector or _build(recipe, "reflector"),
+        generaliser or _build(recipe, "generaliser"),
+        frozenset(role for role, module in given.items() if module is not None),
     )
 
 

@@ -34,7 +34,7 @@ def evaluate(
         )
     console = Console()
     directory = RunDir.open(run)
-    from pmd_agent.assembly.start import evaluate_run
+    from pmd_agent.assembly.evaluate import evaluate_run
     from pmd_agent.evaluation.scores import accuracy
 
     if on is not None:
@@ -46,7 +46,7 @@ def evaluate(
 
 def _elsewhere(run: RunDir, path: Path, problems: int | None, console: Console) -> None:
     """What practising one thing did to another: both ends of the run, kept for `pmd export`'s certificate."""
-    from pmd_agent.assembly.start import evaluate_run
+    from pmd_agent.assembly.evaluate import evaluate_run
     from pmd_agent.evaluation.certificate import certificate, change
     from pmd_agent.evaluation.finished import ELSEWHERE, read_run
     from pmd_agent.evaluation.scores import accuracy

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pmd_agent.distillation.lm_head import body_of, read_out
+from pmd_agent.distillation.lm_head import body_of, lm_head_of
 from pmd_agent.distillation.policy_gradient import token_logprobs
 from pmd_agent.distillation.teacher_prompt import Messages, render
 from pmd_agent.types import Attempt, ProblemView
@@ -38,7 +38,7 @@ class Likelihood:
         self._model, self._encode, self._tokenizer = model, encode, tokenizer
         self._context, self._special_tokens = context, special_tokens
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._read_out = read_out(self._base)
+        self._read_out = lm_head_of(self._base)
         self._lock = threading.Lock()
 
     def shifts(
@@ -92,7 +92,7 @@ class Likelihood:
                 total = 0.0
                 for first in range(start, end, POSITIONS):
                     last = min(end, first + POSITIONS)
-                    logits = self._read_out(hidden[row, first - 1 : last - 1])
+                    logits = self._head(hidden[row, first - 1 : last - 1])
                     total += float(token_logprobs(logits, ids[row, first:last]).sum())
                 means.append(total / len(completion))
         return means

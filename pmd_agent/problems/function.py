@@ -32,7 +32,7 @@ def load_function(function: str, *, test_fraction: float = 0.1, seed: int = 42) 
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{frame.filename}:{frame.lineno}"
         raise ProblemError(f"{name} failed at {place}: {type(error).__name__}: {error}") from error
-    _check(name, parts)
+    check_problems(name, parts)
     train, test = parts if len(parts) == 2 else hold_out(parts[0], test_fraction, seed)
     if isinstance(made, Split):
         return replace(made, train=tuple(train), test=tuple(test))
@@ -48,7 +48,8 @@ def _is_many(part: object) -> bool:
     return isinstance(part, Iterable) and not isinstance(part, str | bytes | Mapping)
 
 
-def _check(name: str, parts: list[Any]) -> None:
+def check_problems(name: str, parts: list[Any]) -> None:
+    """ProblemError where one of the parts is no list of Problems with prompts, and ids of their own."""
     for part in parts:
         if not isinstance(part, list):
             raise ProblemError(

@@ -91,10 +91,10 @@ def load_from_hub(hub: str, **keys: Any) -> Split:
 
 def _build(fields: Fields, row_set: RowSet) -> Build:
     prefix = "" if fields.id is not None and has_field(row_set.rows, fields.id) else row_set.name
-    return partial(_problem, fields=fields, prefix=prefix)
+    return partial(problem_of, fields=fields, prefix=prefix)
 
 
-def _problem(row: Mapping[str, Any], number: int, *, fields: Fields, prefix: str) -> Problem:
+def problem_of(row: Mapping[str, Any], number: int, *, fields: Fields, prefix: str) -> Problem:
     """`prefix` empty: the row has an id of its own."""
     named = fields.names()
     data = {name: value for name, value in row.items() if name not in named}

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from pmd_agent.errors import ProblemError
 from pmd_agent.problems import humaneval, livecodebench, mapped, mathematics, mbpp, sciknoweval, world
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.instructions import instructions
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.recipe.problems import Mapped, Problems
 from pmd_agent.types import Problem
+
+
+def _nothing_given(**_: object) -> Split:
+    raise ProblemError(
+        "The recipe's problems were given as objects in Python (problems.type=given), and no folder of a run holds them.",
+        "Give them: pmd_agent.Run.create(RECIPE, problems=[...]).",
+    )
+
 
 SOURCES: dict[str, Callable[..., Split]] = {
     "world": world.load,
@@ -22,6 +31,7 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "file": mapped.load,
     "hub": mapped.load_from_hub,
     "python": load_function,
+    "given": _nothing_given,
 }
 """`problems.type` -> what loads it. It is called with the section's keys, but those that mean the same everywhere."""
 _EVERYWHERE = frozenset(("type", "verifier", "parse", "sandbox", "validation_fraction"))
@@ -41,7 +51,11 @@ class ProblemSets:
 def load_problems(section: Problems) -> ProblemSets:
     """The problems that a recipe names, split three ways. Raises ProblemError."""
     keys = [name for name in type(section).model_fields if name not in _EVERYWHERE]
-    split = SOURCES[section.type](**{name: getattr(section, name) for name in keys})
+    return divided(SOURCES[section.type](**{name: getattr(section, name) for name in keys}), section)
+
+
+def divided(split: Split, section: Problems) -> ProblemSets:
+    """With validation problems, of which as of test problems no verdict quotes a test. Raises ProblemError."""
     train, validation = split.train, split.validation
     if validation is None:
         fraction, seed = getattr(section, "validation_fraction", 0.0), section.seed

@@ -12,6 +12,7 @@ from pmd_agent.recipe.recipe import (
     VllmPolicySection,
     dump_recipe,
     load_recipe,
+    override_recipe,
     parse_recipe,
     write_overrides,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "VllmPolicySection",
     "dump_recipe",
     "load_recipe",
+    "override_recipe",
     "parse_recipe",
     "write_overrides",
 ]

@@ -211,6 +211,20 @@ class FunctionProblems(Section):
     sandbox: SandboxSection = SandboxSection()
 
 
+class GivenProblems(Section):
+    """Given as objects in Python (docs/python.md). The run's folder keeps them, in problems.jsonl."""
+
+    type: Literal["given"] = "given"
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    """Held out of each kind, where no test problems are given."""
+    validation_fraction: float = Field(0.05, ge=0, lt=1)
+    """Held out of the training part, where no validation problems are given."""
+    seed: int = 0
+    """Of the split."""
+    verifier: str = "exact"
+    sandbox: SandboxSection = SandboxSection()
+
+
 class MathProblems(Section):
     """Questions with a mathematical answer: GSM8K, MATH, and what has the fields of one of them."""
 
@@ -274,6 +288,7 @@ Problems = Annotated[
     | MathProblems
     | FileProblems
     | HubProblems
-    | FunctionProblems,
+    | FunctionProblems
+    | GivenProblems,
     Field(discriminator="type"),
 ]

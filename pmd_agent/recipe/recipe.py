@@ -226,10 +226,16 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     data = fill_types(read_yaml(path), Recipe)
     if "arms" in data:
         raise RecipeError(f"{path} is a sweep, of several runs.", f"Start it with: pmd sweep {path}")
+    return parse_recipe(override_recipe(data, overrides), str(path))
+
+
+def override_recipe(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain data with `key.sub=value` overrides, whose order does not matter. Raises RecipeError for what is none."""
+    changed: dict[str, Any] = fill_types(data, Recipe)
     choices = [o for o in overrides if is_variant_choice(o.partition("=")[0], Recipe)]
     for override in [*choices, *(o for o in overrides if o not in choices)]:
-        _set(data, override)
-    return parse_recipe(data, str(path))
+        _set(changed, override)
+    return changed
 
 
 def parse_recipe(data: Mapping[str, Any], source: str = "the recipe") -> Recipe:

@@ -4,7 +4,7 @@
     environment.json   versions, command, time           rollouts/        one file a step
     state.json         what the run goes on from         programs/        one file a step (program_trace.py)
     memory/  adapter/  evaluation/                       checkpoints/     the newest few
-    log.txt  summary.json
+    log.txt  summary.json  problems.jsonl, where they were given as objects
 
 A checkpoint is committed by one atomic rename of state.json, which names the next step, the checkpoint and the length
 of metrics.jsonl together. A killed run resumes from there; whatever was written later is taken back.
@@ -32,7 +32,10 @@ MAY_CHANGE = ("name", "runs", "steps", "epochs", "checkpoint_every", "keep_check
 """Keys in which a resumed run may differ from its recipe; `name` and `runs` say where it is."""
 MEASURED_SO = ("evaluate.samples", "evaluate.temperature", "evaluate.top_p", "evaluate.max_problems")
 """Of these, those that stay once the base was measured: before and after would be two different measurements."""
-_FIRST_FILES = {"lock", "environment.json", "environment.json.tmp", "recipe.yaml.tmp"}
+PROBLEMS = "problems.jsonl"
+_FIRST_FILES = {
+    "lock", "environment.json", "environment.json.tmp", PROBLEMS, f"{PROBLEMS}{TEMPORARY}", "recipe.yaml.tmp",
+}  # fmt: skip
 """All that is there of a run that was killed before recipe.yaml was written."""
 
 
@@ -57,18 +60,28 @@ class RunDir:
             raise _damaged(path / "state.json", "it has other keys than this release writes") from None
 
     @classmethod
-    def create(cls, recipe: Recipe) -> RunDir:
-        """A new folder runs/<name>. Raises RunError where there is one already: a run is never overwritten."""
+    def create(cls, recipe: Recipe, problems: Sequence[Mapping[str, Any]] | None = None) -> RunDir:
+        """A new folder runs/<name>, which keeps the problems that are given. Raises RunError where there is one already.
+
+        A run is never overwritten.
+        """
         path = recipe.runs / recipe.name
         with _writing(path):
             path.mkdir(parents=True, exist_ok=True)
-            if {entry.name for entry in path.iterdir()} - _FIRST_FILES:
-                hint = "Go on with it by --resume, or give another name with --name NAME."
-                raise RunError(f"{path} is there already, and a run is never overwritten.", hint)
+            cls.check_free(path)
             lock_folder(path)
+            if problems is not None:
+                write_atomically(path / PROBLEMS, to_lines(problems))
             write_atomically(path / "environment.json", to_json(describe_environment(), indent=2))
             _write_recipe(path, recipe)
         return cls(path, recipe)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raises RunError where there is a run, or something else, that a new run would overwrite."""
+        if path.is_dir() and {entry.name for entry in path.iterdir()} - _FIRST_FILES:
+            hint = "Go on with it by --resume, or give another name with --name NAME."
+            raise RunError(f"{path} is there already, and a run is never overwritten.", hint)
 
     @classmethod
     def resume(cls, recipe: Recipe) -> RunDir:
@@ -154,6 +167,11 @@ class RunDir:
     def adapter_path(self) -> Path:
         """Folder of the adapter that the run ended with."""
         return self.path / "adapter"
+
+    @property
+    def problems_path(self) -> Path:
+        """The problems, where they were given as objects."""
+        return self.path / PROBLEMS
 
     @property
     def log_path(self) -> Path:

@@ -11,7 +11,7 @@ _held: dict[Path, int] = {}
 
 
 def lock_folder(folder: Path) -> None:
-    """Claim the folder for this process until it ends, however it ends. Raises RunError where another one has it."""
+    """Claim the folder for this process until it ends, however it ends, or unlocks it. Raises RunError where another has it."""
     import fcntl
 
     folder = folder.resolve()
@@ -30,6 +30,18 @@ def lock_folder(folder: Path) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
     _held[folder] = descriptor
+
+
+def unlock_folder(folder: Path) -> None:
+    """Give the folder up; nothing where this process does not have it."""
+    descriptor = _held.pop(folder.resolve(), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def is_locked_here(folder: Path) -> bool:
+    """Whether this process has the folder."""
+    return folder.resolve() in _held
 
 
 def _release_in_child() -> None:

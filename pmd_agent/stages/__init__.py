@@ -19,6 +19,6 @@ from pmd_agent.stages.upkeep import tidy, weigh
 from pmd_agent.stages.verify import verify
 
 __all__ = [
-    "Learnt", "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "optimise", "publish_adapter",
-    "recall", "reflect", "remember", "seed_for", "sync", "teacher_prompts", "tidy", "verify", "wanted", "weigh",
+    "Learnt", "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "optimise",
+    "publish_adapter", "recall", "reflect", "remember", "seed_for", "sync", "teacher_prompts", "tidy", "verify", "wanted", "weigh",
 ]  # fmt: skip

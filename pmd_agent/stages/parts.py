@@ -43,8 +43,9 @@ class Parts:
     verifier: Verifier
     memory: Memory
     embedder: Embedder
-    reflector: dspy.Module
-    generaliser: dspy.Module
+    reflector: dspy.Module | None
+    """None, as is the generaliser, where nothing is written: in evaluation."""
+    generaliser: dspy.Module | None
     trainer: Trainer | None
     """None: the policy stays frozen."""
     context: int

@@ -15,6 +15,8 @@ from pmd_agent.verifiers.function import import_verifier
 from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 
+GIVEN = "given:"
+"""Leads the name of a verifier that was given as an object, and that no other process can import."""
 BUILT_IN: dict[str, Callable[..., Verifier]] = {
     "multiple_choice": MultipleChoice,
     "exact": Exact,
@@ -52,6 +54,11 @@ def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -
         raise RecipeError(f"The success threshold is {success_threshold}.", "Give a number above 0, up to 1.")
     if name in BUILT_IN:
         return BUILT_IN[name](**settings)
+    if name.startswith(GIVEN):
+        raise RecipeError(
+            f"The verifier {name.removeprefix(GIVEN)} was given as an object, and cannot be imported by its name.",
+            "Give it again: pmd_agent.Run.open(RUN, verifier=...); a function in a module of its own is found by itself.",
+        )
     if ":" in name:
         return import_verifier(name, success_threshold)
     close = difflib.get_close_matches(name.lower().replace("-", "_").replace(" ", "_"), BUILT_IN, n=1, cutoff=0.4)

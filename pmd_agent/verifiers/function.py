@@ -52,11 +52,12 @@ def import_verifier(name: str, success_threshold: float = 0.5) -> FunctionVerifi
     Modules in the working directory are found too.
     """
     function = import_plugin(name, "function", RecipeError)
-    _check_callable(function, name)
+    check_callable(function, name)
     return FunctionVerifier(function, name, success_threshold)
 
 
-def _check_callable(function: Any, name: str) -> None:
+def check_callable(function: Any, name: str) -> None:
+    """RecipeError where it cannot be called as a verifier is."""
     hint = "Write it as: def verify(problem, text) -> float"
     if not callable(function) or inspect.isclass(function):
         raise RecipeError(f"{name} is a {type(function).__name__}, not a function.", hint)

@@ -203,3 +203,59 @@ def test_lift(run: Path, pmd: Pmd) -> None:
     assert last.split()[:5] == ["9/b0", "trial", "0.50", "0.16", "4"] and "Check ring" in last
     text = pmd("memory", "show", "one", "9/b0").stdout
     assert "alone correct rollouts 0.50 ± 0.16 times as likely" in text and "trial of a bank (step 10)" in text
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_export_import_export(run: Path, pmd: Pmd, tmp_path: Path, form: str) -> None:
+    fresh = RunDir.create(Recipe(name="fresh", runs=tmp_path / "runs")).path
+    assert pmd("memory", "export", "one", "--to", f"a.{form}").stdout == f"4 entries in a.{form}\n"
+    assert pmd("memory", "import", "fresh", f"a.{form}").stdout == f"4 entries from a.{form}\n"
+    pmd("memory", "export", str(fresh), "--to", f"b.{form}")
+    assert (tmp_path / f"a.{form}").read_bytes() == (tmp_path / f"b.{form}").read_bytes()
+    assert "is there already" in pmd("memory", "export", "one", "--to", f"a.{form}", code=2).stderr
+    assert "empty memory" in pmd("memory", "import", "fresh", f"a.{form}", code=2).stderr
+    assert "There is no bank" in pmd("memory", "import", "fresh", "c.jsonl", code=2).stderr
+
+
+def test_it_is_read_while_another_process_writes(run: Path, pmd: Pmd) -> None:
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        half = Behavior("11/b0", "behavior_half", "Half a step.", "c0", 1, (), 11, 11)
+        memory.replace_behaviors([half], 11)
+        text = pmd("memory", "list", "one").stdout
+        assert memory.behaviors() == [half], "the owner's own state"
+    assert "behavior_half" not in text and "behavior_count_rings" in text
+
+
+def test_two_writers_are_kept_apart(run: Path, pmd: Pmd, tmp_path: Path) -> None:
+    fresh = RunDir.create(Recipe(name="fresh", runs=tmp_path / "runs")).path
+    pmd("memory", "export", "one", "--to", "a.jsonl")
+    with Memory.open(fresh / "memory", HashingEmbedder()):
+        done = pmd("memory", "import", "fresh", "a.jsonl", code=2)
+    assert "in use by process" in done.stderr
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_reading_changes_nothing(run: Path, pmd: Pmd) -> None:
+    with Memory.open(run / "memory", HashingEmbedder()) as memory:
+        memory.replace_behaviors([Behavior("11/b0", "behavior_half", "Half a step.", "c0", 1, (), 11, 11)], 11)
+    before = contents(run)
+    for arguments in (["list", "one"], ["search", "one", "rings"], ["show", "one", "9/b0"], ["lift", "one"]):
+        pmd("memory", *arguments)
+    pmd("memory", "export", "one", "--to", "a.jsonl")
+    pmd("memory", "report", "one", "--to", "a.html")
+    assert contents(run) == before
+
+
+def test_a_run_that_cannot_be_written_is_read(run: Path, pmd: Pmd) -> None:
+    paths = [run, *run.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        assert "behavior_count_rings" in pmd("memory", "list", "one").stdout
+    finally:
+        for path in paths:
+            path.chmod(0o755 if path.is_dir() else 0o644)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pmd_agent.types import TIERS, Experience, Insight, Tier
+from pmd_agent.types import Experience, Insight, Tier
 
 if TYPE_CHECKING:
     from pmd_agent.memory import Entry, Memory
@@ -20,22 +20,12 @@ OfTier = Annotated[Tier | None, typer.Option(help="Only this tier.")]
 
 @contextmanager
 def opened(run: str) -> Iterator[tuple[RunDir, Memory]]:
-    """A run and its memory. Raises RunError where it has none, MemoryStoreError where the run is still going."""
-    from pmd_agent.errors import RunError
+    """A run and its memory as the last commit left it. Raises RunError where it has none."""
+    from pmd_agent.assembly.memory import read_memory
     from pmd_agent.runs.folder import RunDir
 
     directory = RunDir.open(run)
-    recipe, note = directory.recipe, directory.read_json("memory/memory.json")
-    if note is None and recipe.memory.server is None:
-        raise RunError(f"{directory.path} has no memory.", "A run keeps one if memory.tiers and memory.persist say so.")
-    from pmd_agent.assembly.memory import open_memory
-
-    # All that is stored can be looked at, whatever the run reads of it.
-    recipe = recipe.model_copy(update={"memory": recipe.memory.model_copy(update={"tiers": TIERS})})
-    with open_memory(recipe, directory.memory_path) as memory:
-        # On a server the run may be in the middle of a step; here it is not: this process has the lock.
-        if not memory.shared:
-            memory.rollback(directory.next_step)
+    with read_memory(directory, all_tiers=True) as memory:
         yield directory, memory
 
 

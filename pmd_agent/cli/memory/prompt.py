@@ -60,12 +60,12 @@ class Prompts:
 
     def _attempt(self, entry: Experience) -> Iterator[str]:
         """An attempt is made from the plain prompt of its problem."""
+        from pmd_agent.assembly.problems import problems_of
         from pmd_agent.distillation.teacher_prompt import student_messages
         from pmd_agent.errors import PMDError
-        from pmd_agent.problems import load_problems
 
         try:
-            sets = load_problems(self._directory.recipe.problems)
+            sets = problems_of(self._directory)
         except PMDError as error:
             yield f"It was made from its problem alone, and the run's problems cannot be read: {error.message}"
             return

@@ -109,7 +109,7 @@ def report(
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="An HTML page; it is replaced where it is there.")],
 ) -> None:
     """All of it on one page that loads nothing: rules, what they were made from, and the attempts behind them."""
-    from pmd_agent.cli.memory.recall import problems_of
+    from pmd_agent.assembly.run_memory import known_problems
     from pmd_agent.console import Console
     from pmd_agent.errors import MemoryStoreError
     from pmd_agent.reports.memory_page import memory_page
@@ -117,7 +117,7 @@ def report(
 
     console = Console()
     with opened(run) as (directory, memory), console.stage("looking up what each memory was made from"):
-        page = memory_page(directory, memory, {p.id: p.prompt for p in problems_of(directory.recipe, console)})
+        page = memory_page(directory, memory, {p.id: p.prompt for p in known_problems(directory, console.warn)})
     try:
         write_atomically(to, page.encode("utf-8", "replace"))
     except OSError as error:

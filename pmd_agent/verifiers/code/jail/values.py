@@ -54,8 +54,8 @@ def encode(value: Any, depth: int = 0, *, opaque: bool = False) -> Any:
         return {"is": "complex", "of": [encode(value.real), encode(value.imag)]}
     if isinstance(value, bytes):
         return {"is": "bytes", "of": value.hex()}
-    if isinstance(value, type) and vars(builtins).get(value.__name__) is value:
-        return {"is": "type", "of": value.__name__}
+    if isinstance(value, type) and vars(builtins).get(name := value.__name__) is value:
+        return {"is": "type", "of": name}
     if isinstance(value, Opaque):
         return {"is": "opaque", "of": [value.true, value.kind]}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pmd_agent.assembly.start import _verifier
+from pmd_agent.assembly.parts import build_verifier
 from pmd_agent.console import Console
 from pmd_agent.errors import RecipeError, VerifierError
 from pmd_agent.recipe import load_recipe, parse_recipe
@@ -46,7 +46,7 @@ def test_the_recipe_sets_the_sandbox_and_the_console_says_what_protects() -> Non
     assert isinstance(recipe.problems, HumanEvalProblems)
     said = io.StringIO()
     try:
-        verifier = _verifier(recipe, Console(said))
+        verifier = build_verifier(recipe, Console(said))
     except VerifierError as error:
         pytest.skip(f"no sandbox here: {error}")
     assert isinstance(verifier, CodeVerifier)

@@ -1,0 +1,82 @@
+"""A run's policy on test problems, after the run or beside it. Nothing is written, so no program is built."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from pmd_agent.assembly.given import Check, Given
+from pmd_agent.assembly.memory import read_memory
+from pmd_agent.assembly.parts import build_verifier
+from pmd_agent.assembly.policy import frozen_policy
+from pmd_agent.assembly.problems import fitting, problems_of
+from pmd_agent.console import Console
+from pmd_agent.errors import RunError
+from pmd_agent.evaluation.scores import Outcome
+from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.problems import ProblemSets, load_problems
+from pmd_agent.problems.curriculum import Curriculum
+from pmd_agent.recipe import Recipe
+from pmd_agent.runs.folder import RunDir
+from pmd_agent.stages import Metrics, Parts, evaluate
+
+
+def evaluate_run(
+    run: RunDir,
+    *,
+    console: Console,
+    base: bool,
+    with_memory: bool,
+    max_problems: int | None,
+    on: Recipe | None = None,
+    problems: ProblemSets | None = None,
+    verifier: Check | None = None,
+) -> list[Outcome]:
+    """A run's adapter (or its base) on its test problems, on those given, or on those of `on`, checked as that one says.
+
+    `with_memory` reads the run's memory in the prompt. One outcome a problem.
+    """
+    recipe = run.recipe if on is None else run.recipe.model_copy(update={"problems": on.problems})
+    if max_problems is not None:
+        limited = recipe.evaluate.model_copy(update={"max_problems": max_problems})
+        recipe = recipe.model_copy(update={"evaluate": limited})
+    sets = problems or (problems_of(run) if on is None else load_problems(on.problems))
+    adapter = None if base else adapter_of(run, "evaluate --base")
+    with ExitStack() as opened:
+        check = Given(verifier=verifier).check(recipe) or build_verifier(recipe, console)
+        policy, context = frozen_policy(recipe, adapter, console)
+        opened.callback(policy.close)
+        sets = fitting(recipe, sets, policy, console)
+        memory = opened.enter_context(read_memory(run) if with_memory else Memory.ephemeral(HashingEmbedder()))
+        policy.attach(run.path)
+        policy.load(adapter, run.next_step)
+        parts = Parts(
+            recipe=recipe,
+            steps=0,
+            curriculum=Curriculum(sets.train or sets.test, recipe.rollout.problems, recipe.seed),
+            train=sets.train,
+            validation=sets.validation,
+            test=sets.test,
+            policy=policy,
+            verifier=check,
+            memory=memory,
+            embedder=HashingEmbedder(),
+            reflector=None,
+            generaliser=None,
+            trainer=None,
+            context=context,
+        )
+        with console.stage(f"evaluating on {len(parts.test)} problems"):
+            return evaluate(parts, Metrics(-1), parts.test, with_memory)
+
+
+def adapter_of(run: RunDir, otherwise: str) -> Path | None:
+    """The folder of a finished run's adapter; None for a run that learns nothing, whose policy is the base.
+
+    Raises RunError, whose hint ends with what can be had without one.
+    """
+    if run.recipe.policy.type == "scripted" or not run.recipe.distill.enabled:
+        return None
+    if not (run.adapter_path / "adapter_config.json").is_file():
+        raise RunError(f"{run.path} has no adapter yet.", f"Finish it with `pmd run RECIPE --resume`, or {otherwise}.")
+    return run.adapter_path

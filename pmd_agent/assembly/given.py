@@ -1,0 +1,69 @@
+"""What a Python program gives as objects, in place of what the recipe names: problems, a verifier, DSPy modules.
+
+The recipe names them all the same, so that a run's folder says what made it. Problems are data and are kept in that
+folder. Code is not: a function or class that another process can import is found again by its name, any other has to be
+given again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pmd_agent.assembly.programs import named
+from pmd_agent.problems import ProblemSets
+from pmd_agent.recipe import Recipe
+from pmd_agent.types import Problem
+from pmd_agent.verifiers import GIVEN, FunctionVerifier, Verifier, check_callable
+
+if TYPE_CHECKING:
+    import dspy
+
+Check = Verifier | Callable[[Problem, str], Any]
+"""A verifier, or a function of a problem and a text, as docs/problems.md describes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """None: what the recipe names."""
+
+    problems: ProblemSets | None = None
+    verifier: Check | None = None
+    reflector: dspy.Module | None = None
+    generaliser: dspy.Module | None = None
+
+    def named(self, recipe: Recipe) -> Recipe:
+        """The recipe with the names of what is given."""
+        recipe = named(recipe, reflector=self.reflector, generaliser=self.generaliser)
+        if self.verifier is not None:
+            checked = recipe.problems.model_copy(update={"verifier": name_of(self.verifier)})
+            recipe = recipe.model_copy(update={"problems": checked})
+        return recipe
+
+    def check(self, recipe: Recipe) -> Verifier | None:
+        """The verifier that is given. Raises RecipeError where it cannot be called."""
+        if self.verifier is None or hasattr(self.verifier, "verify"):
+            return self.verifier
+        name = name_of(self.verifier)
+        check_callable(self.verifier, name)
+        return FunctionVerifier(self.verifier, name, recipe.rollout.success_threshold)
+
+
+def name_of(check: Check) -> str:
+    """`module:function` where another process finds it so; else `given:` and what it is called."""
+    what = check if hasattr(check, "__qualname__") else type(check)
+    module, name = what.__module__, what.__qualname__
+    if what is check and name.isidentifier() and _imports(module) and getattr(sys.modules[module], name, None) is check:
+        return f"{module}:{name}"
+    return f"{GIVEN}{module}.{name}"
+
+
+def _imports(module: str) -> bool:
+    """Whether another process can import it: a notebook's cells and a script are `__main__`."""
+    try:
+        return module != "__main__" and module in sys.modules and importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,99 @@
+"""From a recipe to its policy, and to the trainer of it where it learns."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pmd_agent.console import Console
+from pmd_agent.policies import Policy
+from pmd_agent.recipe import LocalPolicySection, Recipe, ScriptedPolicySection, VllmPolicySection
+
+if TYPE_CHECKING:
+    from pmd_agent.distillation.parallel import Team
+    from pmd_agent.distillation.trainer import Trainer
+    from pmd_agent.policies.local import LocalPolicy
+    from pmd_agent.policies.vllm.policy import VllmPolicy
+
+
+def build_policy(recipe: Recipe, console: Console, team: Team | None) -> tuple[Policy, Trainer | None, int]:
+    """The policy, its trainer where it learns, and the tokens it can read and write in all."""
+    section = recipe.policy
+    if isinstance(section, ScriptedPolicySection) or not recipe.distill.enabled:
+        policy, context = frozen_policy(recipe, None, console)
+        return policy, None, context
+    from pmd_agent.distillation.build import build_trainer
+    from pmd_agent.models.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(section.model)
+    trainer = build_trainer(recipe, section, tokenizer, team=team, warn=console.warn)
+    if isinstance(section, VllmPolicySection):
+        served = _served(recipe, section, tokenizer, None, console)
+        return served, trainer, served.context
+    policy = _local(section, trainer.model, tokenizer)
+    return policy, trainer, policy.context
+
+
+def frozen_policy(recipe: Recipe, adapter: Path | None, console: Console, *, server: bool = True) -> tuple[Policy, int]:
+    """The policy with that adapter, or as it is, and the tokens it can read and write in all. Nothing trains it.
+
+    `server`: where the recipe has a vLLM server it answers; else the weights are loaded here.
+    """
+    section = recipe.policy
+    if isinstance(section, ScriptedPolicySection):
+        from pmd_agent.policies.scripted import ScriptedPolicy
+
+        return ScriptedPolicy(section.answers), 1 << 30
+    from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
+
+    tokenizer = load_tokenizer(section.model)
+    if server and isinstance(section, VllmPolicySection):
+        served = _served(recipe, section, tokenizer, adapter, console)
+        return served, served.context
+    model = load_base(section.model, dtype=section.dtype, device=section.device)
+    policy = _local(section, model if adapter is None else load_adapter(model, adapter), tokenizer)
+    return policy, policy.context
+
+
+def _local(section: LocalPolicySection | VllmPolicySection, model: Any, tokenizer: Any) -> LocalPolicy:
+    from pmd_agent.policies.local import LocalPolicy
+
+    batch = {"batch_tokens": section.batch_tokens} if isinstance(section, LocalPolicySection) else {}
+    return LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking, **batch)
+
+
+def _served(
+    recipe: Recipe, section: VllmPolicySection, tokenizer: Any, adapter: Path | None, console: Console
+) -> VllmPolicy:
+    """The policy on a vLLM server, which is started when the first weights are loaded."""
+    from pmd_agent.models.loading import read_limits
+    from pmd_agent.policies.vllm.command import adapter_rank, settings_of
+    from pmd_agent.policies.vllm.policy import VllmPolicy
+    from pmd_agent.policies.vllm.server import RunningServer, Server, VllmServer
+
+    rank = recipe.distill.lora.rank if adapter is None else adapter_rank(adapter)
+    context, eos_ids = read_limits(section.model, tokenizer)
+    context = min(context, section.max_model_len or context)
+    server: Server
+    if section.address is not None:
+        key = os.environ.get(section.api_key, "")
+        server = RunningServer(section.address, key=key, patience=section.start_seconds, progress=console.info)
+    else:
+        server = VllmServer(
+            settings_of(section, lora_rank=rank, max_model_len=context),
+            Path("vllm.log"),
+            start_seconds=section.start_seconds,
+            restarts=section.restarts,
+            progress=console.info,
+        )
+    return VllmPolicy(
+        server,
+        tokenizer,
+        context=context,
+        eos_ids=eos_ids,
+        thinking=section.thinking,
+        in_flight=section.in_flight,
+        timeout=section.request_seconds,
+        sleep=section.sleep,
+    )

@@ -1,0 +1,122 @@
+"""What a run has learnt, to be asked: text in, text out, or as a language model of DSPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, overload
+
+from pmd_agent.assembly.evaluate import adapter_of
+from pmd_agent.assembly.policy import frozen_policy
+from pmd_agent.assembly.run_memory import known_problems
+from pmd_agent.console import Console
+from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.runs.folder import RunDir
+from pmd_agent.types import Problem, Sampling
+
+if TYPE_CHECKING:
+    import dspy
+
+Prompt = str | Problem
+"""A text is asked as the run's problems are: with the system message that they share, if they share one."""
+
+
+class RunPolicy:
+    """Use it as a context manager: `with run.policy() as policy`. The weights are this object's own."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        *,
+        adapter: bool = True,
+        server: bool = False,
+        console: Console,
+    ) -> None:
+        """The run's adapter, or the base. `server`: a run of policy.type=vllm answers from its server. Raises PMDError."""
+        self.run = run
+        self._warn: Callable[[str], None] = console.warn
+        folder = adapter_of(run, "ask the base: run.policy(adapter=False)") if adapter else None
+        self.policy, self.context = frozen_policy(run.recipe, folder, console, server=server)
+        """For what this class has no short way to: token ids, log-probabilities."""
+        if server:
+            self.policy.attach(run.path)
+        self.policy.load(folder, run.next_step if folder else 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the weights."""
+        self.policy.close()
+
+    @overload
+    def __call__(
+        self, prompts: Prompt, *, n: None = None, temperature: float | None = None, top_p: float | None = None,
+        max_tokens: int | None = None, seed: int = 0, system: str | None = None,
+    ) -> str: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, prompts: Prompt, *, n: int, temperature: float | None = None, top_p: float | None = None,
+        max_tokens: int | None = None, seed: int = 0, system: str | None = None,
+    ) -> list[str]: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, prompts: Sequence[Prompt], *, n: None = None, temperature: float | None = None, top_p: float | None = None,
+        max_tokens: int | None = None, seed: int = 0, system: str | None = None,
+    ) -> list[str]: ...  # fmt: skip
+    @overload
+    def __call__(
+        self, prompts: Sequence[Prompt], *, n: int, temperature: float | None = None, top_p: float | None = None,
+        max_tokens: int | None = None, seed: int = 0, system: str | None = None,
+    ) -> list[list[str]]: ...  # fmt: skip
+    def __call__(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        *,
+        n: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        seed: int = 0,
+        system: str | None = None,
+    ) -> str | list[str] | list[list[str]]:
+        """An answer for a prompt, a list of them with `n`; and a list of what a prompt would give for several prompts.
+
+        Sampled as the run's evaluation samples, unless told otherwise. `system` takes the place of a text's system message.
+        """
+        single = isinstance(prompts, str | Problem)
+        asked = [prompts] if isinstance(prompts, str | Problem) else list(prompts)
+        recipe = self.run.recipe
+        sampling = Sampling(
+            recipe.evaluate.temperature if temperature is None else temperature,
+            recipe.evaluate.top_p if top_p is None else top_p,
+            recipe.rollout.max_tokens if max_tokens is None else max_tokens,
+            seed,
+        )
+        messages = [student_messages(self._problem(each, system)) for each in asked]
+        texts = [[c.text for c in group] for group in self.policy.sample(messages, 1 if n is None else n, sampling)]
+        if n is None:
+            return texts[0][0] if single else [group[0] for group in texts]
+        return texts[0] if single else texts
+
+    def lm(self, *, temperature: float = 0.0, max_tokens: int | None = None, seed: int = 0) -> dspy.LM:
+        """The same weights as a language model of DSPy, its cache off."""
+        return self.policy.lm(
+            temperature=temperature, max_tokens=max_tokens or self.run.recipe.pipeline.max_tokens, seed=seed
+        )
+
+    def _problem(self, prompt: Prompt, system: str | None) -> Problem:
+        if isinstance(prompt, Problem):
+            return prompt
+        return Problem("", prompt, system=self._shared_system if system is None else system)
+
+    @cached_property
+    def _shared_system(self) -> str:
+        systems = {problem.system for problem in known_problems(self.run, self._warn)}
+        return systems.pop() if len(systems) == 1 else ""
