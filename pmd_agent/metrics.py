@@ -1,7 +1,7 @@
 """Metrics for DSPy's optimisers, over the training set that a run's reflections are: each takes (example, prediction, ...).
 
 parse, support          by what was said and the attempts alone; `parse_within(...)` for other limits than the defaults
-teacher_gain(run)       measured with the run's own policy: it is loaded into this process
+teacher_gain(run)       measured with the run's own policy: its weights are loaded, or those given by run.policy()
 """
 
 from __future__ import annotations
@@ -20,10 +20,23 @@ __all__ = ["Metric", "parse", "parse_within", "support", "teacher_gain"]
 def teacher_gain(run: Any) -> Metric:
     """How far reading strategies and lessons moves the policy towards correct attempts and away from failed ones.
 
-    `run`: a run, its folder or its name. Its adapter reads; where there is none yet, the policy as it was before the run.
+    `run`: a run, its folder or its name, or what `with run.policy() as policy` gives, whose weights are then used. The run's
+    adapter reads; where there is none yet, the policy as it was before the run.
     Scores are in [0, 1], 0.5 where reading does nothing. Raises RunError, PolicyError.
     """
     from pmd_agent.distillation.likelihood import Likelihood
+
+    policy = loaded if hasattr(loaded := getattr(run, "policy", None), "encode") else _policy_of(run)
+    if not hasattr(policy, "model"):
+        raise RunError("This policy's weights are not in this process.", "Give the run: teacher_gain(run).")
+    likelihood = Likelihood(
+        policy.model, policy.encode, policy.tokenizer, context=policy.context, special_tokens=policy.special_tokens
+    )
+    return teacher_gain_by(likelihood.shifts)
+
+
+def _policy_of(run: Any) -> Any:
+    """The run's policy, loaded here; where there is no adapter yet, as it was before the run."""
     from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
     from pmd_agent.policies.local import LocalPolicy
 
@@ -31,12 +44,8 @@ def teacher_gain(run: Any) -> Metric:
     section = folder.recipe.policy
     if isinstance(section, ScriptedPolicySection):
         raise RunError(f"{folder.path} has a scripted policy, which believes nothing.", "Use metrics.support.")
-    tokenizer = load_tokenizer(section.model)
     model = load_base(section.model, dtype=section.dtype, device=section.device)
     if (folder.adapter_path / "adapter_config.json").is_file():
         model = load_adapter(model, folder.adapter_path)
-    policy = LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking)
-    likelihood = Likelihood(
-        model, policy.encode, tokenizer, context=policy.context, special_tokens=policy.special_tokens
-    )
-    return teacher_gain_by(likelihood.shifts)
+    tokenizer = load_tokenizer(section.model)
+    return LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking)

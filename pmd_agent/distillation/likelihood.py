@@ -92,7 +92,7 @@ class Likelihood:
                 total = 0.0
                 for first in range(start, end, POSITIONS):
                     last = min(end, first + POSITIONS)
-                    logits = self._read_out(hidden[row, first - 1 : last - 1])
+                    logits = self._head(hidden[row, first - 1 : last - 1])
                     total += float(token_logprobs(logits, ids[row, first:last]).sum())
                 means.append(total / len(completion))
         return means
