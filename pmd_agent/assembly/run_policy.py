@@ -56,13 +56,13 @@ class RunPolicy:
         """Free the weights."""
         self.policy.close()
 
-    @overload  # a text is a sequence of texts, too, and is taken as one prompt
-    def __call__(  # type: ignore[overload-overlap]
+    @overload
+    def __call__(
         self, prompts: Prompt, *, n: None = None, temperature: float | None = None, top_p: float | None = None,
         max_tokens: int | None = None, seed: int = 0, system: str | None = None,
     ) -> str: ...  # fmt: skip
-    @overload  # a text is a sequence of texts, too, and is taken as one prompt
-    def __call__(  # type: ignore[overload-overlap]
+    @overload
+    def __call__(
         self, prompts: Prompt, *, n: int, temperature: float | None = None, top_p: float | None = None,
         max_tokens: int | None = None, seed: int = 0, system: str | None = None,
     ) -> list[str]: ...  # fmt: skip
