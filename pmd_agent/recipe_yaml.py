@@ -21,7 +21,7 @@ _QUOTED = ("[", "{", '"', "'")
 
 
 class _Loader(yaml.SafeLoader):
-    def get_single_node(self) -> yaml.Node | None:
+    def get_single_node(self) -> Any:
         return _marked(super().get_single_node())
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -82,7 +82,8 @@ def _read_as_written(text: str) -> Any:
         return text
     try:
         loader = yaml.SafeLoader(text)
-        return loader.construct_document(_as_text(loader.get_single_node()))
+        node: Any = loader.get_single_node()
+        return loader.construct_document(_as_text(node))
     except yaml.YAMLError:
         return text
 
