@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, get_origin
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from pmd_agent.text import strip_thinking
-
-_FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
 
 
 class StrictJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
@@ -24,8 +21,7 @@ class StrictJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         text = completion.strip()
         text = text if text.startswith("{") else strip_thinking(text)
-        fenced = _FENCE.match(text)
-        text = fenced.group(1) if fenced else text
+        text = _unfenced(text)
 
         def refusal(reason: object) -> AdapterParseError:
             return AdapterParseError(
@@ -46,3 +42,10 @@ class StrictJSONAdapter(dspy.JSONAdapter):  # type: ignore[misc]
                 raise refusal(f"{name} is a string")
         parsed: dict[str, Any] = super().parse(signature, text)
         return parsed
+
+
+def _unfenced(text: str) -> str:
+    """Without a code fence around all of it. No regular expression: those that do this take a square of a long run of blanks."""
+    if len(text) < 6 or not (text.startswith("```") and text.endswith("```")):
+        return text
+    return text[3:-3].removeprefix("json").strip()

@@ -21,9 +21,8 @@ _QUOTED = ("[", "{", '"', "'")
 
 
 class _Loader(yaml.SafeLoader):
-    def get_single_node(self) -> yaml.Node | None:
-        node: yaml.Node | None = _marked(super().get_single_node())
-        return node
+    def get_single_node(self) -> Any:
+        return _marked(super().get_single_node())
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -83,8 +82,8 @@ def _read_as_written(text: str) -> Any:
         return text
     try:
         loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        return None if node is None else loader.construct_document(_as_text(node))
+        node: Any = loader.get_single_node()
+        return loader.construct_document(_as_text(node))
     except yaml.YAMLError:
         return text
 
