@@ -285,6 +285,8 @@ def test_the_policy(scripted: dict[str, Any], problems: list[Problem]) -> None:
         assert policy("2 + 2?") == "4" and policy("2 + 2?", n=3) == ["4", "6", "4"]
         assert policy(["a", problems[0]]) == ["4", "6"] and policy(["a", "b"], n=1) == [["4"], ["6"]]
         assert isinstance(policy.lm(), dspy.LM)
+    with pytest.raises(RunError, match="has no server"):
+        run.policy(server=True)
 
 
 def test_a_run_that_learns_needs_its_adapter(scripted: dict[str, Any], problems: list[Problem]) -> None:
