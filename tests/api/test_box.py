@@ -113,7 +113,7 @@ CELLS = [
     """
     run = pmd.Run.open("runs/mine", quiet=True)
     with run.memory() as memory:
-        page = memory.recall("In the mill, compute 37 zog 14.").text
+        page = memory.recall(step.problems_P[0].prompt).text
     with run.policy() as policy:
         print(policy("In the mill, compute 37 zog 14."))
         dspy.configure(lm=policy.lm())
