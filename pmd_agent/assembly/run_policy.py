@@ -12,6 +12,7 @@ from pmd_agent.assembly.policy import frozen_policy
 from pmd_agent.assembly.run_memory import known_problems
 from pmd_agent.console import Console
 from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.errors import RunError
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.types import Problem, Sampling
 
@@ -37,6 +38,10 @@ class RunPolicy:
         """The run's adapter, or the base. `server`: a run of policy.type=vllm answers from its server. Raises PMDError."""
         self.run = run
         self._warn: Callable[[str], None] = console.warn
+        if server and run.recipe.policy.type != "vllm":
+            raise RunError(
+                f"{run.path} has no server (policy.type={run.recipe.policy.type}).", "Leave out server=True."
+            )
         folder = adapter_of(run, "ask the base: run.policy(adapter=False)") if adapter else None
         self.policy, self.context = frozen_policy(run.recipe, folder, console, server=server)
         """For what this class has no short way to: token ids, log-probabilities."""

@@ -52,8 +52,8 @@ def steps(
 ) -> Generator[Step, None, None]:
     """Each step once it is committed; at the end the run is evaluated and summarised.
 
-    Closing the iterator gives up the run's folder and what was loaded. Of
-    torchrun's processes, all but rank 0 have no steps of their own.
+    Closing the iterator gives up the run's folder and what was loaded. Of torchrun's processes, all but rank 0 have no
+    steps of their own.
     """
     console = console or Console()
     if recipe.distill.parallel == "none" and not os.environ.get("TORCHELASTIC_RUN_ID"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -114,7 +113,7 @@ CELLS = [
     """
     run = pmd.Run.open("runs/mine", quiet=True)
     with run.memory() as memory:
-        page = memory.recall("In the mill, compute 37 zog 14.").text
+        page = memory.recall(step.problems_P[0].prompt).text
     with run.policy() as policy:
         print(policy("In the mill, compute 37 zog 14."))
         dspy.configure(lm=policy.lm())
@@ -136,10 +135,7 @@ def test_the_script_that_one_would_like_to_write_in_a_notebook(here: Path) -> No
         [sys.executable, "-c", code, "mine.ipynb"], capture_output=True, text=True, cwd=here, timeout=850
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    said = [
-        "".join(o.get("text", "") for o in cell["outputs"])
-        for cell in json.loads((here / "mine.ipynb").read_text())["cells"]
-    ]
-    said = ["".join(each) for each in said]
+    cells = nbformat.read(here / "mine.ipynb", 4).cells
+    said = ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
     assert re.search(r"^0 \d", said[1], re.MULTILINE) and re.search(r"^1 \d", said[2], re.MULTILINE)
     assert "Of 2 attempts learn the best." in said[3] and "Notes from practice." in said[3]

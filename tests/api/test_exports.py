@@ -10,7 +10,7 @@ import pmd_agent
 
 EXPORTED = {
     "Behavior", "Experience", "Insight", "PMDError", "Problem", "Recall", "Recipe", "Rollout", "Run", "RunMemory", "RunPolicy",
-    "Step", "Verdict", "load_recipe", "parse_recipe", "start",
+    "Step", "Verdict", "load_recipe", "metrics", "parse_recipe", "start",
 }  # fmt: skip
 RUN = {
     "close", "create", "directory", "evaluate", "export", "finish", "finished", "memory", "metrics", "next_step", "open", "path",
@@ -21,7 +21,7 @@ HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "peft", "litellm"
 
 def test_the_exported_names() -> None:
     assert set(pmd_agent.__all__) == EXPORTED and set(dir(pmd_agent)) >= EXPORTED
-    assert all(getattr(pmd_agent, name).__name__ == name for name in EXPORTED)
+    assert all(getattr(pmd_agent, name).__name__.removeprefix("pmd_agent.") == name for name in EXPORTED)
     assert {name for name in vars(pmd_agent.Run) if not name.startswith("_")} == RUN
 
 

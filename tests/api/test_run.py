@@ -83,7 +83,7 @@ def test_closed_and_opened_again(scripted: dict[str, Any], problems: list[Proble
     again = Run.open(run.path, verifier=check, quiet=True)
     assert [step.number for step in again] == [1, 2]
     assert without_times(again.metrics()) == without_times(unbroken.metrics())
-    assert run.summary is not None and run.summary["final"] == (unbroken.summary or {})["final"]
+    assert run.summary is not None and run.summary["final"]["free"] == (unbroken.summary or {})["final"]["free"]
 
 
 def test_a_cell_that_is_run_again(scripted: dict[str, Any], problems: list[Problem]) -> None:
@@ -285,6 +285,8 @@ def test_the_policy(scripted: dict[str, Any], problems: list[Problem]) -> None:
         assert policy("2 + 2?") == "4" and policy("2 + 2?", n=3) == ["4", "6", "4"]
         assert policy(["a", problems[0]]) == ["4", "6"] and policy(["a", "b"], n=1) == [["4"], ["6"]]
         assert isinstance(policy.lm(), dspy.LM)
+    with pytest.raises(RunError, match="has no server"):
+        run.policy(server=True)
 
 
 def test_a_run_that_learns_needs_its_adapter(scripted: dict[str, Any], problems: list[Problem]) -> None:
