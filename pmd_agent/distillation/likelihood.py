@@ -38,7 +38,7 @@ class Likelihood:
         self._model, self._encode, self._tokenizer = model, encode, tokenizer
         self._context, self._special_tokens = context, special_tokens
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._read_out = lm_head_of(self._base)
+        self._head = lm_head_of(self._base)
         self._lock = threading.Lock()
 
     def shifts(
