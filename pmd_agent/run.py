@@ -203,6 +203,19 @@ class Run:
         """What summary.json says; None while the run is not finished."""
         return self.directory.read_json("summary.json")
 
+    @property
+    def reflector(self) -> dspy.Module:
+        """One of your own, with the instructions and examples that the run's has at its last commit."""
+        from pmd_agent.assembly.reflections import reflector_of
+
+        return reflector_of(self.directory, self._given)
+
+    def reflections(self) -> list[dspy.Example]:
+        """What the reflector was given and wrote in all committed steps: a training set for DSPy's optimisers."""
+        from pmd_agent.assembly.reflections import reflections_of
+
+        return reflections_of(self.directory)
+
     def memory(self, *, write: bool = False) -> RunMemory:
         """The memory as of the last commit, in a copy: no lock is taken, and nothing changed, also while the run goes on.
 

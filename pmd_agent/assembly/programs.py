@@ -39,11 +39,11 @@ class Programs:
     given: frozenset[str] = frozenset()
     """Those that were given as objects."""
 
-    def open_in(self, run: RunDir) -> Programs:
+    def open_in(self, run: RunDir, *, keep: bool = True) -> Programs:
         """In the state of the run's last commit, else in that in which they were given. Raises PipelineError.
 
         One that is given now counts in its own state, unless that is the state in which it was given before: then the run
-        has gone on from it, and what it has made of it since is restored.
+        has gone on from it, and what it has made of it since is restored. `keep`: the folder remembers what is given now.
         """
         from pmd_agent.pipelines.state import read_state, restore, settle, state_of
 
@@ -60,7 +60,7 @@ class Programs:
                 restore(module, read_state(committed)[0], committed)
             elif before is not None:
                 restore(module, before, given)
-        if news:
+        if news and keep:
             run.write_folder(GIVEN, self._giving(run, news))
         return self
 

@@ -16,7 +16,7 @@ from typing import Any
 import dspy
 
 import pmd_agent as pmd
-from pmd_agent.pipelines import Reflector, StrictJSONAdapter
+from pmd_agent.pipelines import StrictJSONAdapter
 
 
 def main(arguments: list[str] | None = None) -> pmd.Run | None:
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> pmd.Run | None:
     examples = run.reflections()
     half = len(examples) // 2
     train, held_out = examples[:half], examples[half:][: told.budget // 4]
-    reflector: Any = Reflector()  # or the module that wrote them
+    reflector: Any = run.reflector
 
     with run.policy() as policy:
         metric = pmd.metrics.support if told.metric == "support" else pmd.metrics.teacher_gain(policy)
@@ -38,11 +38,16 @@ def main(arguments: list[str] | None = None) -> pmd.Run | None:
             better = compiled(told.optimiser, reflector, train, held_out, metric, proposer, told.budget)
             after = score(better).score
     print(f"{metric.__name__} on {len(held_out)} reflections: {before:.1f} -> {after:.1f}")
-    if after <= before:
+    if not improved(before, after):
         return None
 
     # A new run; to go on with this one instead: pmd.Run.open(told.run, reflector=better)
-    return pmd.Run.create(run.recipe, name=told.name, reflector=better).finish()
+    return pmd.Run.create(run.recipe, name=told.name, reflector=better, resume=True).finish()
+
+
+def improved(before: float, after: float) -> bool:
+    """Whether to go on with it. On few reflections a small difference is noise."""
+    return after > before
 
 
 def compiled(
