@@ -15,7 +15,8 @@ import torch
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation.certificate import certificate, sentences
 from pmd_agent.evaluation.finished import read_run
-from pmd_agent.models.loading import BOX, box_path, load_adapter, load_base, load_tokenizer
+from pmd_agent.models.adapters import load_adapter
+from pmd_agent.models.loading import BOX, box_path, load_base, load_tokenizer
 from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
 from pmd_agent.runs.files import to_json, write_atomically
 from pmd_agent.runs.folder import RunDir

@@ -73,6 +73,8 @@ def _lead(
     problems = load_problems(recipe.problems)
     open_parts = _prepare(recipe, problems, console, reflector=reflector, generaliser=generaliser, team=team)
     # Whatever can be wrong has been found before a folder is made.
+    if resume:
+        _check_ended(recipe)
     run = RunDir.resume(recipe) if resume else RunDir.create(recipe)
     console.attach(run.log_path)
     if run.finished:
@@ -114,6 +116,16 @@ def evaluate_run(
     finally:
         parts.memory.close()
         parts.policy.close()
+
+
+def _check_ended(recipe: Recipe) -> None:
+    """Whether the adapter of a run that has ended fits its model, before anything says that the run is finished."""
+    run = RunDir(recipe.runs / recipe.name, recipe)
+    if isinstance(recipe.policy, ScriptedPolicySection) or not run.finished or not run.adapter_path.is_dir():
+        return
+    from pmd_agent.models.adapters import check_adapter
+
+    check_adapter(recipe.policy.model, run.adapter_path)
 
 
 def _naming(recipe: Recipe, **programs: dspy.Module | None) -> Recipe:
@@ -244,10 +256,13 @@ def _policy(
 
         return ScriptedPolicy(section.answers), None, 1 << 30
     from pmd_agent.distillation.build import build_trainer
-    from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
+    from pmd_agent.models.adapters import load_adapter
+    from pmd_agent.models.loading import check_model, load_base, load_tokenizer
     from pmd_agent.policies.local import LocalPolicy
 
     tokenizer = load_tokenizer(section.model)
+    for line in check_model(section.model):
+        console.warn(line)
     learns = recipe.distill.enabled and not frozen
     if isinstance(section, VllmPolicySection) and not learns:
         served = _vllm_policy(recipe, section, tokenizer, adapter, console)
@@ -273,11 +288,14 @@ def _vllm_policy(
     recipe: Recipe, section: VllmPolicySection, tokenizer: Any, adapter: Path | None, console: Console
 ) -> VllmPolicy:
     """The policy on a vLLM server, which is started when the first weights are loaded."""
+    from pmd_agent.models.adapters import check_adapter
     from pmd_agent.models.loading import read_limits
     from pmd_agent.policies.vllm.command import adapter_rank, settings_of
     from pmd_agent.policies.vllm.policy import VllmPolicy
     from pmd_agent.policies.vllm.server import RunningServer, Server, VllmServer
 
+    if adapter is not None:
+        check_adapter(section.model, adapter)
     rank = recipe.distill.lora.rank if adapter is None else adapter_rank(adapter)
     context, eos_ids = read_limits(section.model, tokenizer)
     context = min(context, section.max_model_len or context)

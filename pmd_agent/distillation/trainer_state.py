@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation.parallel import part_like, whole_tensor
-from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters
+from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters
 
 State = dict[str, Any]
 

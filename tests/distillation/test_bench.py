@@ -19,7 +19,7 @@ from pmd_agent.distillation.bench.sdpo_trl import unavailable
 from pmd_agent.distillation.bench.work import SHAPES, Work, batch_of, flops, model_of
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import RunError
-from pmd_agent.models.loading import STUDENT, adapter_parameters
+from pmd_agent.models.adapters import STUDENT, adapter_parameters
 
 SMALL = {"problems": 2, "samples": 3, "prompt": 20, "teacher_prompt": 50, "completion": 12, "steps": 1, "rank": 4}
 

@@ -13,20 +13,16 @@ import torch
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.models import loading
-from pmd_agent.models.loading import (
+from pmd_agent.models.adapters import (
     STUDENT,
     TEACHER,
     adapter_parameters,
     answering_as,
     attach_lora,
-    choose_device,
-    choose_dtype,
     copy_adapter,
     load_adapter,
-    load_base,
-    load_tokenizer,
-    resolve_model,
 )
+from pmd_agent.models.loading import choose_device, choose_dtype, load_base, load_tokenizer, resolve_model
 
 Load = Callable[..., Any]
 LORA: dict[str, Any] = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear", "seed": 0, "teacher": True}
@@ -320,5 +316,5 @@ def test_an_adapter_of_another_model_is_refused(adapter: Path) -> None:
 
 
 def test_the_first_line_of_an_error() -> None:
-    assert loading._first_line(ValueError("\n  one \ntwo")) == "one"
-    assert loading._first_line(KeyError()) == "KeyError"
+    assert loading.first_line(ValueError("\n  one \ntwo")) == "one"
+    assert loading.first_line(KeyError()) == "KeyError"

@@ -11,7 +11,8 @@ import torch
 from pmd_agent.distillation.batches import student_row, teacher_row
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forest import Forest, plant
-from pmd_agent.models.loading import attach_lora, choose_device, choose_dtype, load_base
+from pmd_agent.models.adapters import attach_lora
+from pmd_agent.models.loading import choose_device, choose_dtype, load_base
 from pmd_agent.recipe.distill import DistillSection, LoraSection
 
 SHAPES: dict[str, dict[str, Any]] = {
