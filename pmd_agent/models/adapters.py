@@ -41,7 +41,10 @@ def attach_lora(
     )
     torch.manual_seed(seed)
     try:
-        model = get_peft_model(base, config, adapter_name=STUDENT)
+        with warnings.catch_warnings():
+            # peft warns of merging where head and embeddings are one matrix: merging.py makes them two.
+            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
+            model = get_peft_model(base, config, adapter_name=STUDENT)
     except ValueError as error:
         raise PolicyError(
             f"LoRA does not fit this model: {error}",
