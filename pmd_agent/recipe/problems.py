@@ -79,7 +79,7 @@ class SciKnowEvalProblems(Section):
 class SandboxSection(Section):
     """Where programs are checked (docs/sandbox.md)."""
 
-    seconds: float = Field(6.0, gt=0, le=600)
+    seconds: float = Field(10.0, gt=0, le=600)
     """Processor time of one test, and of all calls of a check in code; by the clock 2.5 times as much."""
     total_seconds: float = Field(50.0, gt=0, le=55)
     """By the clock, for all tests of one program. A verdict is given up after 60 s, as not checked."""
