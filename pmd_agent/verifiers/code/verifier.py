@@ -44,6 +44,9 @@ class Failure:
 class CodeVerifier:
     """Thread-safe. Close it, or let it go with the process."""
 
+    votes = False
+    """Its answers are programs: two right ones are rarely spelt alike."""
+
     def __init__(
         self,
         *,
