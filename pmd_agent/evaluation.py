@@ -38,9 +38,9 @@ def score(
     There is no majority without `votes` (of programs two right ones are rarely spelt alike), nor where no verdict has an answer,
     or one is correct without any: such a verifier returns rewards alone.
     """
-    verdicts = [v for verdicts_G in verdicts_PG for v in verdicts_G]
-    votes = votes and any(v.answer is not None for v in verdicts)
-    votes = votes and not any(v.correct and v.answer is None for v in verdicts)
+    all_N = [v for verdicts in verdicts_PG for v in verdicts]
+    votes = votes and any(v.answer is not None for v in all_N)
+    votes = votes and not any(v.correct and v.answer is None for v in all_N)
     outcomes = []
     for problem, verdicts in zip(problems, verdicts_PG, strict=True):
         checked = [v for v in verdicts if v.reward is not None]

@@ -1,6 +1,6 @@
 """What finished runs show beside each other, with intervals.
 
-finished.py    runs, read        intervals.py   paired bootstrap over seeds and problems
+finished.py    runs, read        intervals.py   over seeds and problems, paired
 arms.py        runs of one arm, and what an arm showed      curves.py   accuracy against rollouts and seconds
 report.py      the tables        page.py        the same as Markdown, CSV and one HTML page
 """
