@@ -62,8 +62,8 @@ MEASURED = """## What was measured
 
 {lines}
 
-By the run itself, before the export; in brackets, 95 % of a bootstrap over problems. How far another run would come is not
-in the interval. `certificate.json` has the figures, the recipe, and hashes of the weights."""
+By the run itself, before the export; in brackets, a 95 % interval over such problems. How far another run would come is not
+in it. `certificate.json` has the figures, the recipe, and hashes of the weights."""
 
 
 def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -96,6 +96,8 @@ class SandboxSection(Section):
 class LiveCodeBenchProblems(Section):
     """Contest problems; trained on a random half of each one's tests, scored on all of them."""
 
+    same_problems: ClassVar[bool] = True
+    """What is tested on is practised, too."""
     type: Literal["livecodebench"] = "livecodebench"
     path: Path | None = None
     """A file or a folder of rows in the hub's schema. Empty: the hub."""
