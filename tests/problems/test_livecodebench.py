@@ -16,7 +16,7 @@ import pytest
 
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems import hidden_tests, livecodebench
-from pmd_agent.recipe_problems import LiveCodeBenchProblems
+from pmd_agent.recipe.problems import LiveCodeBenchProblems
 from pmd_agent.types import Problem
 
 Write = Callable[..., Path]
