@@ -225,28 +225,6 @@ class Run:
 
         return RunMemory(self.directory, write=write, warn=self._console.warn)
 
-    @property
-    def reflector(self) -> dspy.Module:
-        """The reflector as the last commit left it, or as it was given: to look at, or to tune and give to another run."""
-        from pmd_agent.assembly.programs import build_programs
-
-        programs = build_programs(self.recipe, reflector=self._given.reflector, generaliser=self._given.generaliser)
-        if self._given.reflector is None and (self.path / "recipe.yaml").is_file():
-            programs.open_in(self.directory)
-        return programs.reflector
-
-    def reflections(self) -> list[dspy.Example]:
-        """The reflections that the run made, as a training set for DSPy's optimisers (`pmd.metrics` has their metrics).
-
-        Inputs are what the reflector got, `problem` and `experiences`; labels what it wrote, and what teachers gained by it.
-        """
-        from pmd_agent.assembly.run_memory import known_problems, token_counter
-        from pmd_agent.pipelines.training_set import training_set
-
-        directory = self.directory
-        _, special_tokens = token_counter(directory.recipe)
-        return training_set(directory, known_problems(directory, self._console.warn), special_tokens=special_tokens)
-
     def policy(self, *, adapter: bool = True, server: bool = False) -> RunPolicy:
         """The finished run's policy, or without its adapter the base. Weights are loaded here, also those of a vLLM run.
 
