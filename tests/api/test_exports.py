@@ -14,7 +14,7 @@ EXPORTED = {
 }  # fmt: skip
 RUN = {
     "close", "create", "directory", "evaluate", "export", "finish", "finished", "memory", "metrics", "next_step", "open", "path",
-    "policy", "summary",
+    "policy", "reflections", "reflector", "summary",
 }  # fmt: skip
 HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "peft", "litellm")
 
