@@ -26,8 +26,9 @@ def teacher_gain(run: Any) -> Metric:
     """
     from pmd_agent.distillation.likelihood import Likelihood
 
-    loaded: Any = getattr(run, "policy", None)
-    policy: Any = loaded if hasattr(loaded, "encode") else _policy_of(run)
+    policy: Any = getattr(run, "policy", None)
+    if not hasattr(policy, "encode"):  # of a run it is a method
+        policy = _policy_of(run)
     if not hasattr(policy, "model"):
         raise RunError("This policy's weights are not in this process.", "Give the run: teacher_gain(run).")
     likelihood = Likelihood(

@@ -16,7 +16,7 @@ from pmd_agent.errors import PipelineError, RecipeError
 from pmd_agent.pipelines.optimisers import better
 from pmd_agent.pipelines.training_set import training_set
 from pmd_agent.problems import load_problems
-from pmd_agent.recipe import Recipe, parse_recipe
+from pmd_agent.recipe import Recipe, load_recipe, parse_recipe
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.types import Attempt, ProblemView
 
@@ -201,6 +201,21 @@ def test_better_is_more_than_noise() -> None:
     assert better([0.1, 0.2, 0.3], [0.3, 0.4, 0.5])
     assert not better([0.1, 0.2, 0.3], [0.9, 0.0, 0.0]) and not better([0.5, 0.5], [0.5, 0.5])
     assert not better([0.1], [0.9]), "one example shows nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("optimiser", ["bootstrap", "gepa"])
+def test_the_policy_in_the_box_is_measured_and_the_run_goes_on(tmp_path: Path, optimiser: str) -> None:
+    settings = [
+        f"runs={tmp_path}", "steps=3", "problems.train=8", "problems.validation=1", "problems.test=1", "rollout.problems=4",
+        "rollout.samples=4", "evaluate.every=0", "evaluate.with_memory=false", "pipeline.optimise.every=2",
+        f"pipeline.optimise.optimiser={optimiser}", "pipeline.optimise.budget=8",
+    ]  # fmt: skip
+    run = go(load_recipe(Path(__file__).parents[2] / "recipes" / "quickstart.yaml", settings))
+    measured = metrics(run)[1]
+    assert 0 < measured["optimise_before"] < 1 and measured["optimised"] in (0.0, 1.0)
+    assert len(metrics(run)) == 3 and metrics(run)[2]["reflections_calls"] == 4
 
 
 # --- the training set -------------------------------------------------------------------------------------------------
