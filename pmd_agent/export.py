@@ -16,7 +16,9 @@ from pmd_agent.errors import RunError
 from pmd_agent.evaluation.certificate import certificate, sentences
 from pmd_agent.evaluation.finished import read_run
 from pmd_agent.models import BOX, box_path
-from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
+from pmd_agent.models.adapters import check_adapter
+from pmd_agent.models.loading import check_model, load_tokenizer
+from pmd_agent.models.merging import merge_into
 from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
 from pmd_agent.runs.files import to_json, write_atomically
 from pmd_agent.runs.folder import RunDir
@@ -60,15 +62,16 @@ MEASURED = """## What was measured
 
 {lines}
 
-By the run itself, before the export; in brackets, 95 % of a bootstrap over problems. How far another run would come is not
-in the interval. `certificate.json` has the figures, the recipe, and hashes of the weights."""
+By the run itself, before the export; in brackets, a 95 % interval over such problems. How far another run would come is not
+in it. `certificate.json` has the figures, the recipe, and hashes of the weights."""
 
 
 def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
     """Write the run's adapter, or with `merge` the whole model, to a new folder, and return that.
 
     Whole weights are in the precision that the run's policy has on this machine (policy.dtype). Raises RunError where
-    the run has no adapter or the folder is taken, PolicyError where the base model cannot be loaded.
+    the run has no adapter, the folder is taken, or the merged weights answer otherwise than base and adapter; PolicyError
+    where the base cannot be loaded or the adapter does not fit it.
     """
     section = run.recipe.policy
     if not isinstance(section, LocalPolicySection | VllmPolicySection):
@@ -78,13 +81,15 @@ def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
             f"Finish it with `pmd run {run.path / 'recipe.yaml'} --resume`; a run with distill.enabled=false has none."
         )
         raise RunError(f"{run.path} has no adapter to export.", hint)
+    check_model(section.model)
+    check_adapter(section.model, run.adapter_path)
     found = certificate(read_run(run.path))
     measured = MEASURED.format(lines="\n".join(f"- {line}" for line in sentences(found)))
     write = _write_merged if merge else _write_adapter
 
     def write_all(folder: Path) -> None:
-        write(run, section, folder, to, measured)
-        write_atomically(folder / CERTIFICATE, to_json(found | _provenance(run, section, folder), indent=2))
+        checked = write(run, section, folder, to, measured)
+        write_atomically(folder / CERTIFICATE, to_json(found | checked | _provenance(run, section, folder), indent=2))
 
     return _as_one(to, write_all)
 
@@ -136,7 +141,7 @@ def _readable() -> int:
 
 def _write_adapter(
     run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, measured: str
-) -> None:
+) -> dict[str, Any]:
     shutil.copytree(run.adapter_path, folder, dirs_exist_ok=True)
     if section.model == BOX:
         shutil.copytree(box_path(), folder / "base", ignore=shutil.ignore_patterns("build.jsonl"))
@@ -155,21 +160,26 @@ def _write_adapter(
     config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
     load_tokenizer(section.model).save_pretrained(str(folder))
     _write_readme(ADAPTER_README, run, section, folder, to, measured, base=argument, note=note, dtype=_dtype(section))
+    return {}
 
 
 def _write_merged(
     run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, measured: str
-) -> None:
+) -> dict[str, Any]:
     dtype = _dtype(section)
-    model = load_adapter(load_base(section.model, dtype=dtype, device="cpu"), run.adapter_path)
     try:
-        merged = model.merge_and_unload(safe_merge=True)
+        found = merge_into(folder, section.model, run.adapter_path, dtype=dtype)
     except ValueError as error:
         hint = "Resume the run from an earlier checkpoint, or lower distill.lr."
         raise RunError(f"The adapter of {run.path} cannot be merged: {error}", hint) from None
-    merged.save_pretrained(str(folder))
-    load_tokenizer(section.model).save_pretrained(str(folder))
+    if not found["same"]:
+        raise RunError(
+            f"The merged model is not the base with its adapter: logits differ by {found['difference']:.2g} "
+            f"(allowed: {found['allowed']:.2g}; the adapter changes them by {found['effect']:.2g}).",
+            "Export the adapter itself: leave --merge out.",
+        )
     _write_readme(MERGED_README, run, section, folder, to, measured, dtype=dtype)
+    return {"merge": found}
 
 
 def _dtype(section: LocalPolicySection | VllmPolicySection) -> str:

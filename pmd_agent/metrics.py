@@ -38,7 +38,8 @@ def teacher_gain(run: Any) -> Metric:
 
 def _policy_of(run: Any) -> Any:
     """The run's policy, loaded here; where there is no adapter yet, as it was before the run."""
-    from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
+    from pmd_agent.models.adapters import load_adapter
+    from pmd_agent.models.loading import load_base, load_tokenizer
     from pmd_agent.policies.local import LocalPolicy
 
     folder = RunDir.open(Path(getattr(run, "path", run)))

@@ -88,7 +88,7 @@ def load_student(load_tiny: Callable[[], Any]) -> Callable[..., Any]:
     """
     import torch
 
-    from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora
+    from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters, attach_lora
 
     def load(*, teacher: bool = False, dropout: float = 0.0) -> Any:
         model = attach_lora(

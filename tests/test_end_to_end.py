@@ -183,7 +183,8 @@ def test_exported_adapter_answers_the_same_without_this_package(finished: Path, 
         from pmd_agent.problems.world import World
         from pmd_agent.types import Sampling
         from pmd_agent.models import box_path
-        from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
+        from pmd_agent.models.adapters import load_adapter
+        from pmd_agent.models.loading import load_base, load_tokenizer
         policy = LocalPolicy(load_adapter(load_base("box"), pathlib.Path({str(finished / "adapter")!r})), load_tokenizer("box"), name="box")
         prompts = [student_messages(p) for p in World.create(0).problems(20, operators=2, split="export")]
         answers = policy.sample(prompts, 1, Sampling(temperature=0.0, max_tokens=80))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pmd_agent import export as module
-from pmd_agent.errors import RunError
+from pmd_agent.errors import PolicyError, RunError
 from pmd_agent.export import export_run
 from pmd_agent.recipe import parse_recipe
 from pmd_agent.runs.folder import RunDir
@@ -65,6 +65,31 @@ def test_whole_weights_answer_as_the_policy_did(
     assert torch.allclose(logits(model), logits(load_student()), atol=1e-4)
     assert model.generation_config.eos_token_id == AutoTokenizer.from_pretrained(folder).eos_token_id
     assert "float32" in (folder / "README.md").read_text()
+    merge = json.loads((folder / "certificate.json").read_text())["merge"]
+    assert merge["same"] and merge["difference"] <= merge["allowed"] < merge["effect"]
+
+
+def test_a_merge_that_changes_what_is_said_is_no_export(
+    make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peft.PeftModel.merge_and_unload", lambda self, **_: self.unload(), raising=False)
+    with pytest.raises(RunError, match="logits differ by") as caught:
+        export_run(make_run(str(tiny_folder), dtype="float32"), tmp_path / "out", merge=True)
+    assert "--merge" in caught.value.hint and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_an_adapter_that_does_not_fit_is_no_export(
+    merge: bool, make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    run = make_run(str(tiny_folder))
+    file = run.adapter_path / "adapter_model.safetensors"
+    save_file(dict(list(load_file(file).items())[1:]), file)
+    with pytest.raises(PolicyError, match="1 place of the model without a tensor"):
+        export_run(run, tmp_path / "out", merge=merge)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("merge", [False, True])

@@ -27,9 +27,8 @@ def build_policy(recipe: Recipe, console: Console, team: Team | None) -> tuple[P
         policy, context = frozen_policy(recipe, None, console)
         return policy, None, context
     from pmd_agent.distillation.build import build_trainer
-    from pmd_agent.models.loading import load_tokenizer
 
-    tokenizer = load_tokenizer(section.model)
+    tokenizer = _checked(section.model, console)
     trainer = build_trainer(recipe, section, tokenizer, team=team, warn=console.warn)
     if isinstance(section, VllmPolicySection):
         served = _served(recipe, section, tokenizer, None, console)
@@ -48,15 +47,26 @@ def frozen_policy(recipe: Recipe, adapter: Path | None, console: Console, *, ser
         from pmd_agent.policies.scripted import ScriptedPolicy
 
         return ScriptedPolicy(section.answers), 1 << 30
-    from pmd_agent.models.loading import load_adapter, load_base, load_tokenizer
+    from pmd_agent.models.adapters import load_adapter
+    from pmd_agent.models.loading import load_base
 
-    tokenizer = load_tokenizer(section.model)
+    tokenizer = _checked(section.model, console)
     if server and isinstance(section, VllmPolicySection):
         served = _served(recipe, section, tokenizer, adapter, console)
         return served, served.context
     model = load_base(section.model, dtype=section.dtype, device=section.device)
     policy = _local(section, model if adapter is None else load_adapter(model, adapter), tokenizer)
     return policy, policy.context
+
+
+def _checked(model: str, console: Console) -> Any:
+    """The model's tokenizer, when the model is one that can be practised with. What is odd about it is said."""
+    from pmd_agent.models.loading import check_model, load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    for line in check_model(model):
+        console.warn(line)
+    return tokenizer
 
 
 def _local(section: LocalPolicySection | VllmPolicySection, model: Any, tokenizer: Any) -> LocalPolicy:
@@ -70,11 +80,14 @@ def _served(
     recipe: Recipe, section: VllmPolicySection, tokenizer: Any, adapter: Path | None, console: Console
 ) -> VllmPolicy:
     """The policy on a vLLM server, which is started when the first weights are loaded."""
+    from pmd_agent.models.adapters import check_adapter
     from pmd_agent.models.loading import read_limits
     from pmd_agent.policies.vllm.command import adapter_rank, settings_of
     from pmd_agent.policies.vllm.policy import VllmPolicy
     from pmd_agent.policies.vllm.server import RunningServer, Server, VllmServer
 
+    if adapter is not None:
+        check_adapter(section.model, adapter)
     rank = recipe.distill.lora.rank if adapter is None else adapter_rank(adapter)
     context, eos_ids = read_limits(section.model, tokenizer)
     context = min(context, section.max_model_len or context)

@@ -9,10 +9,9 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pmd_agent.distillation.teacher_prompt import student_messages
-from pmd_agent.models import BOX, box_path
+from pmd_agent.models import BOX
 from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.overlap import Repeated, overlaps
 from pmd_agent.recipe import Recipe, ScriptedPolicySection
@@ -53,6 +52,8 @@ class Preview:
     """Training problems and what the student reads of them, from different kinds where there are some."""
     skipped: tuple[str, ...]
     """Rows that do not fit, with their reasons."""
+    odd: tuple[str, ...] = ()
+    """What is odd about the policy's model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,13 @@ class PromptRenderer:
     length: Callable[[str], int]
     unit: str
     whose: str
+    odd: tuple[str, ...] = ()
+    """What a run would warn of."""
 
 
 def preview(recipe: Recipe) -> Preview:
-    """Raises ProblemError, and Misfits, which has all the reasons, where too many rows do not fit; RecipeError for a verifier.
+    """Raises ProblemError, and Misfits, which has all the reasons, where too many rows do not fit; RecipeError for a verifier;
+    PolicyError for a model that no run would take.
 
     The verifier is asked once of each problem that is shown, unless it is the user's own function.
     """
@@ -83,6 +87,7 @@ def preview(recipe: Recipe) -> Preview:
         overlaps=overlaps(sets),
         prompts=tuple((problem, renderer.render(problem)) for problem in _chosen(sets.train)),
         skipped=sets.skipped,
+        odd=renderer.odd,
     )
 
 
@@ -102,31 +107,35 @@ def renderer_of(recipe: Recipe) -> PromptRenderer:
     policy = recipe.policy
     if isinstance(policy, ScriptedPolicySection):
         return PromptRenderer(_plain, len, "characters", "the scripted policy has no tokenizer")
-    tokenizer = _tokenizer(policy.model)
-    if tokenizer is None:
+    if not _is_here(policy.model):
         return PromptRenderer(_plain, len, "characters", f"the tokenizer of {policy.model} is not on this machine")
+    from pmd_agent.models.loading import check_model, load_tokenizer
+    from pmd_agent.models.templates import ChatTemplate
+
+    odd = check_model(policy.model, offline=True)
+    tokenizer = load_tokenizer(policy.model, offline=True)
+    template = ChatTemplate(tokenizer, policy.model, thinking=policy.thinking)
 
     def render(problem: Problem) -> str:
-        text: str = tokenizer.apply_chat_template(
-            student_messages(problem), tokenize=False, add_generation_prompt=True, enable_thinking=policy.thinking
-        )
-        return text
+        return template.render(student_messages(problem))
 
     def length(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 
-    return PromptRenderer(render, length, "tokens", f"the tokenizer of {policy.model}")
+    return PromptRenderer(render, length, "tokens", f"the tokenizer of {policy.model}", tuple(odd))
 
 
-def _tokenizer(model: str) -> Any:
-    """None where it cannot be had without a network, or has no chat template."""
-    from transformers import AutoTokenizer
+def _is_here(model: str) -> bool:
+    """Whether the model's files, other than its weights, can be had without a network."""
+    if model == BOX:
+        return True
+    from transformers.utils.hub import cached_file
 
+    wanted = ("config.json", "tokenizer_config.json")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(box_path() if model == BOX else model, local_files_only=True)
-    except (OSError, ValueError, KeyError):
-        return None
-    return tokenizer if tokenizer.chat_template else None
+        return all(cached_file(model, file, local_files_only=True) for file in wanted)
+    except OSError:
+        return False
 
 
 def _plain(problem: Problem) -> str:

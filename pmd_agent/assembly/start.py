@@ -81,6 +81,8 @@ def _lead(
     with ExitStack() as opened:
         opened.callback(ready.policy.close)
         # Whatever can be wrong has been found before a folder is made.
+        if resume:
+            _check_ended(recipe)
         kept = as_rows(problems) if given.problems is not None else None
         if not is_locked_here(folder := recipe.runs / recipe.name):
             opened.callback(unlock_folder, folder)
@@ -92,6 +94,16 @@ def _lead(
             memory = opened.enter_context(open_run_memory(run, ready, console))
             yield from practise(open_in(run, ready, memory), run, console)
         console.summary(run.read_json("summary.json") or {}, run.path)
+
+
+def _check_ended(recipe: Recipe) -> None:
+    """Whether the adapter of a run that has ended fits its model, before anything says that the run is finished."""
+    run = RunDir(recipe.runs / recipe.name, recipe)
+    if isinstance(recipe.policy, ScriptedPolicySection) or not run.finished or not run.adapter_path.is_dir():
+        return
+    from pmd_agent.models.adapters import check_adapter
+
+    check_adapter(recipe.policy.model, run.adapter_path)
 
 
 def _problems(recipe: Recipe, given: Given, resume: bool) -> ProblemSets:

@@ -14,7 +14,7 @@ def doctor(
     ] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]", help="As for `pmd run`.")] = None,
 ) -> None:
-    """Say what this machine can do, and what to type to mend each gap."""
+    """Say what this machine can do, and what to type to mend each gap. Exits with 1 where there is a gap."""
     from pmd_agent.console import Console
     from pmd_agent.doctor import examine
     from pmd_agent.recipe import load_recipe
@@ -27,3 +27,5 @@ def doctor(
         console.info("")
     for check in to_mend:
         console.info(f"{check.name}: {check.mend}")
+    if any(check.state == "gap" for check in checks):
+        raise typer.Exit(1)

@@ -50,6 +50,8 @@ def _show(console: Console, recipe: Recipe, found: Preview, listed: int | None) 
         console.info("")
     console.table(["problems", "training", "validation", "test"], found.counts)
     console.info("")
+    for line in found.odd:
+        console.warn(line)
     limit = f"rollout.max_prompt_tokens is {recipe.rollout.max_prompt_tokens}"
     console.info(f"{found.unit} of a prompt ({found.counted_by}; {limit})")
     console.table(

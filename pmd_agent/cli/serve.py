@@ -23,8 +23,8 @@ def serve(
     """Serve what a run has learnt with vLLM, as an OpenAI-compatible server, until interrupted."""
     from pmd_agent.console import Console
     from pmd_agent.policies.vllm.command import typed
+    from pmd_agent.policies.vllm.serve import check, require_vllm, serving
     from pmd_agent.policies.vllm.serve import serve as run_server
-    from pmd_agent.policies.vllm.serve import serving
     from pmd_agent.runs.folder import RunDir
 
     directory = RunDir.open(run)
@@ -32,6 +32,10 @@ def serve(
         directory, host=host, port=port, python=python, gpu_share=gpu_share, arguments=tuple(arguments or ())
     )
     console = Console()
+    for line in check(directory):
+        console.warn(line)
+    if not dry_run:
+        require_vllm(command[0])
     console.info(typed(command, environment))
     if dry_run:
         return

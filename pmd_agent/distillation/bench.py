@@ -20,7 +20,8 @@ from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forest import Forest, plant
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import RunError
-from pmd_agent.models.loading import attach_lora, choose_device, choose_dtype, load_base
+from pmd_agent.models.adapters import attach_lora
+from pmd_agent.models.loading import choose_device, choose_dtype, load_base
 from pmd_agent.recipe.distill import DistillSection, LoraSection
 
 STATUS = Path("/proc/self/status")

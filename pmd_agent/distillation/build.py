@@ -7,7 +7,9 @@ from typing import Any
 
 from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
-from pmd_agent.models.loading import attach_lora, choose_device, choose_dtype, load_base
+from pmd_agent.models.adapters import attach_lora
+from pmd_agent.models.endings import padding_id
+from pmd_agent.models.loading import choose_device, choose_dtype, load_base, read_limits
 from pmd_agent.recipe import LocalPolicySection, Recipe, VllmPolicySection
 from pmd_agent.recipe.distill import DistillSection, TeacherSection
 
@@ -26,6 +28,7 @@ def build_trainer(
     # A model to be sharded need not fit where its parts will be.
     place = "cpu" if team.kind == "fsdp" else section.device
     dtype = str(choose_dtype(section.dtype, device)).removeprefix("torch.")
+    _, ends = read_limits(section.model, tokenizer)
     model = attach_lora(
         load_base(section.model, dtype=dtype, device=place),
         rank=lora.rank,
@@ -35,12 +38,11 @@ def build_trainer(
         seed=recipe.seed,
         teacher=learning.teacher.type == "ema",
     )
-    pad = tokenizer.pad_token_id
     kind = LeadingTrainer if team.size > 1 and team.leads else Trainer
     trainer = kind(
         model,
         learning,
-        pad_id=tokenizer.eos_token_id if pad is None else pad,
+        pad_id=padding_id(tokenizer, ends),
         seed=recipe.seed,
         special_ids=tokenizer.all_special_ids,
         team=team,

@@ -29,7 +29,7 @@ from pmd_agent.distillation.policy_gradient import token_logprobs
 from pmd_agent.distillation.step_metrics import Tally
 from pmd_agent.distillation.trainer_state import State, gathered, restore
 from pmd_agent.errors import PolicyError
-from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
+from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
 from pmd_agent.recipe.distill import DistillSection
 
 

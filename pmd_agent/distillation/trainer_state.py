@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation.parallel import part_like, whole_tensor
-from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters
+from pmd_agent.errors import PolicyError
+from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters
 
 State = dict[str, Any]
 
@@ -29,15 +30,21 @@ def gathered(model: Any, optimiser: torch.optim.Optimizer) -> State:
 
 @torch.no_grad()
 def restore(model: Any, optimiser: torch.optim.Optimizer, state: State) -> None:
-    """The state that another trainer gathered, of as many processes as it had."""
+    """The state that another trainer gathered, of as many processes as it had. Raises PolicyError where it does not fit."""
     for adapter, saved in ((STUDENT, state["student"]), (TEACHER, state["teacher"])):
-        for name, parameter in adapter_parameters(model, adapter).items():
+        parameters = adapter_parameters(model, adapter)
+        if odd := sorted(saved.keys() ^ parameters.keys()):
+            raise PolicyError(
+                f"The checkpoint does not fit this model: {len(odd)} tensors of the {adapter} are in only one of them ({odd[0]}).",
+                "Resume the run with the model that it was started with.",
+            )
+        for name, parameter in parameters.items():
             parameter.copy_(part_like(saved[name], parameter))
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    trained = [p for group in optimiser.param_groups for p in group["params"]]
     moments: Mapping[int, Mapping[str, Any]] = state["optimiser"]["state"]
     parts = {
         number: {
-            key: part_like(value, parameters[number]) if key != "step" and isinstance(value, Tensor) else value
+            key: part_like(value, trained[number]) if key != "step" and isinstance(value, Tensor) else value
             for key, value in of_one.items()
         }
         for number, of_one in moments.items()

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from pmd_agent.evaluation.intervals import Scores
 from pmd_agent.evaluation.scores import Outcome, pass_at_k
 from pmd_agent.recipe import Recipe
 
+OFF = 2.0
+"""A run whose steps take so many times longer than those of its arm, or so many times less, is named."""
 BASE = "base"
 """The policy before the first step: no arm of its own, since every run measures it."""
 
@@ -35,18 +38,19 @@ class Arm:
     def scores(self, measured: str = "final", metric: str = "avg", kind: str | None = None) -> Scores:
         """Seed -> test problem -> avg@k, pass@k or maj@k. Seeds at which that was not measured are left out.
 
-        Problems of which no rollout could be checked are left out, as in a run's own figures.
+        Problems of which no rollout could be checked are left out, as in a run's own figures; so are, for maj@k, those
+        whose answers cannot be compared.
         """
-        found = {}
+        scores = {}
         for run in self.runs:
             rows = {
-                o.problem_id: _score(o, metric)
+                o.problem_id: found
                 for o in run.outcomes.get(measured, ())
-                if o.checked and (kind is None or o.kind == kind)
+                if o.checked and (kind is None or o.kind == kind) and (found := _score(o, metric)) is not None
             }
             if rows:
-                found[run.seed] = rows
-        return found
+                scores[run.seed] = rows
+        return scores
 
     def kinds(self) -> tuple[str, ...]:
         """Of the test problems, in the alphabet's order; empty where there is but one."""
@@ -79,6 +83,17 @@ class Arm:
     def seconds(self) -> float:
         """Of training: the mean of a run."""
         return sum(self.stage_seconds().values())
+
+    def out_of_time(self) -> list[tuple[FinishedRun, float, float]]:
+        """Runs whose seconds a step are off the arm's median by more than `OFF`: (run, its seconds, the median).
+
+        Of two runs the quicker one is the median: a machine that is busy elsewhere slows, and nothing quickens it.
+        """
+        taken = [(run, seconds) for run in self.runs if (seconds := run.seconds_a_step) is not None]
+        if not taken:
+            return []
+        median = median_low(seconds for _, seconds in taken)
+        return [(run, seconds, median) for run, seconds in taken if not median / OFF <= seconds <= median * OFF]
 
     @property
     def rollouts(self) -> float:
@@ -136,9 +151,9 @@ def _seed(run: FinishedRun) -> int:
     return run.seed
 
 
-def _score(outcome: Outcome, metric: str) -> float:
+def _score(outcome: Outcome, metric: str) -> float | None:
     if metric == "maj":
-        return float(outcome.majority)
+        return None if outcome.majority is None else float(outcome.majority)
     if metric == "pass":
         return pass_at_k(outcome.checked, outcome.correct, outcome.checked)
     return outcome.correct / outcome.checked

@@ -20,8 +20,9 @@ NAMED = 50
 def certificate(run: FinishedRun) -> dict[str, Any]:
     """Plain data, for `certificate.json`: accuracies in [0, 1], None where something was not measured.
 
-    `points` is the paired difference on the same problems with its 95 % interval (intervals.py). The run is one seed, so
-    the interval says how sure the figure is on such problems, and nothing of another run.
+    `points` is the paired difference on the same problems with its 95 % interval (intervals.py), whose ends are None where
+    one problem was measured. The run is one seed, so the interval says how sure the figure is on such problems, and
+    nothing of another run. `practised`: whether the test problems are those that were trained on, with other tests.
     """
     before, after = run.outcomes.get("base", ()), run.outcomes.get("final", ())
     with_memory = run.outcomes.get("final_with_memory", ())
@@ -29,7 +30,11 @@ def certificate(run: FinishedRun) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "run": {key: run.summary.get(key) for key in ("name", "method", "programs_by", "seed", "steps", "rollouts")},
-        "test": {"problems": sum(bool(o.checked) for o in after), "rollouts_each": max((o.checked for o in after), default=0)},
+        "test": {
+            "problems": sum(bool(o.checked) for o in after),
+            "rollouts_each": max((o.checked for o in after), default=0),
+            "practised": run.practised,
+        },
         "memory_free": _between(before, after) | {"by_kind": _by_kind(before, after)},
         "with_memory": {"after": _mean(with_memory), "points_over_memory_free": _points(with_memory, after)},
         "internalisation": run.summary.get("internalisation"),
@@ -51,7 +56,8 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
         return
     test = found["test"]
     answers = "one answer" if test["rollouts_each"] == 1 else f"{test['rollouts_each']} answers"
-    yield (f"Without memory, on {test['problems']} problems that it never practised ({answers} each): {change(free)}.")
+    which = "that it practised, by all of their tests" if test["practised"] else "that it never practised"
+    yield f"Without memory, on {test['problems']} problems {which} ({answers} each): {change(free)}."
     yield from (f"{kind or 'other'}: {change(part)}." for kind, part in free["by_kind"].items())
     if memory["after"] is not None:
         over = _interval(memory["points_over_memory_free"], " over that")
@@ -71,11 +77,12 @@ def change(found: Mapping[str, Any]) -> str:
     return f"{percent(found['before'])} -> {percent(found['after'])}{_interval(found['points'], '')}"
 
 
-def _interval(points: Mapping[str, float] | None, what: str) -> str:
+def _interval(points: Mapping[str, float | None] | None, what: str) -> str:
     if points is None:
         return ""
-    mean, low, high = (f"{100 * points[key]:+.1f}" for key in ("mean", "low", "high"))
-    return f" ({mean} points{what} [{low}, {high}])"
+    mean, *ends = (f"{100 * value:+.1f}" for key in ("mean", "low", "high") if (value := points[key]) is not None)
+    how_sure = f" [{', '.join(ends)}]" if ends else "; one problem has no interval"
+    return f" ({mean} points{what}{how_sure})"
 
 
 def _between(before: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, Any]:
@@ -93,9 +100,12 @@ def _mean(outcomes: Sequence[Outcome]) -> float | None:
     return found
 
 
-def _points(this: Sequence[Outcome], other: Sequence[Outcome]) -> dict[str, float] | None:
+def _points(this: Sequence[Outcome], other: Sequence[Outcome]) -> dict[str, float | None] | None:
     found = difference({0: _shares(this)}, {0: _shares(other)})
-    return {key: round(getattr(found.points, key), 4) for key in ("mean", "low", "high")} if found else None
+    if found is None:
+        return None
+    ends = {"mean": found.points.mean, "low": found.points.low, "high": found.points.high}
+    return {key: None if value is None else round(value, 4) for key, value in ends.items()}
 
 
 def _turned(before: Sequence[Outcome], after: Sequence[Outcome], *, solved: bool) -> dict[str, Any] | None:

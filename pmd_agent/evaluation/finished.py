@@ -49,6 +49,16 @@ class FinishedRun:
         return self.recipe.seed
 
     @property
+    def practised(self) -> bool:
+        """Whether its test problems are those that it was trained on, with other tests."""
+        return bool(getattr(self.recipe.problems, "same_problems", False))
+
+    @property
+    def seconds_a_step(self) -> float | None:
+        """Of training; None without a step."""
+        return sum(self.seconds.values()) / len(self.metrics) if self.metrics else None
+
+    @property
     def seconds(self) -> dict[str, float]:
         """Of training, by stage."""
         return {k: float(v) for k, v in self.summary["seconds"].items() if k not in ("evaluate", "evaluation")}

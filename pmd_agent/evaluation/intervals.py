@@ -1,24 +1,32 @@
-"""Means over seeds and problems, and how sure they are: a bootstrap that draws seeds, and within each seed problems.
+"""Means over seeds and problems, and how sure they are.
 
-Problems are paired by their id and seeds by their number, so that what two arms have in common (a hard world, a hard
-problem) cancels in their difference (Efron and Tibshirani 1993, chapter 8; two levels as in Davison and Hinkley 1997,
-section 3.8). Where seeds share test problems, as with one split of a file for all, a draw takes the same problems in all
-of them (a crossed design: Owen 2007, The pigeonhole bootstrap): drawn for each seed anew, what is particular to these problems
-would seem to average out over seeds, and intervals come out too narrow. With one seed only problems are drawn: the interval
-then says nothing of other seeds.
+A score is y = mean + seed + problem + rest. The mean over S seeds then has the variance s²/S + c: s² is that of the seeds'
+means, c the covariance of two seeds' means, which seeds have that share test problems (two crossed random effects; c is 0 where
+every seed has problems of its own). Half of an interval is the root of
+
+    t(S - 1)² · s²/S + t(N - 1)² · c                   S seeds, N different problems, t: Student's, at 97.5 %
+
+a quantile for each part with its own degrees of freedom, as Howe (1974) adds them; and it is never shorter than what the
+problems alone give: few seeds agree by chance. That part has two problems more than there are, one at each end of
+the scale, so that twenty right answers of twenty are not held for certain (as Agresti and Coull 1998 do it for counts).
+
+A mean of scores in [0, 1] has Wilson's form of that interval (1927), which reaches further from the nearer end; a difference
+has it as it is; a ratio is by Fieller's theorem, and has none where the denominator is not clear of zero. Problems are
+paired by their id and seeds by their number, so that what two arms have in common cancels in their difference. With one seed
+the interval is over problems only, and says nothing of other seeds. tests/evaluation/test_coverage.py measures how often
+all of these hold the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+from scipy.special import stdtrit
 
-DRAWS = 5_000
 LEVEL = 0.95
-_CHUNK = 250
-"""Draws at one time: so many weights for each problem are in memory."""
 
 Scores = Mapping[int, Mapping[str, float]]
 """Seed -> problem id -> score in [0, 1]."""
@@ -26,15 +34,17 @@ Scores = Mapping[int, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with the interval that holds the middle 95 % of what the bootstrap drew."""
+    """A mean with its 95 % interval. Both ends are None where none can be had: one problem says nothing of others."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
     @property
-    def clear(self) -> bool:
-        """Whether zero is outside the interval."""
+    def clear(self) -> bool | None:
+        """Whether zero is outside the interval; None without one."""
+        if self.low is None or self.high is None:
+            return None
         return self.low > 0 or self.high < 0
 
 
@@ -45,7 +55,7 @@ class Difference:
     points: Estimate
     """Mean of (this - other), in [-1, 1]."""
     relative: Estimate | None
-    """Mean of this over mean of other, minus 1; None where the other is 0 in a draw."""
+    """Mean of this over mean of other, minus 1; None where the other is not clear of 0."""
     seeds: int
     problems: int
 
@@ -58,14 +68,26 @@ def mean_of(scores: Scores) -> float:
     return float(np.mean(means))
 
 
-def estimate(scores: Scores, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+def estimate(scores: Scores) -> Estimate:
     """`mean_of` with its interval."""
+    mean = mean_of(scores)
     of = {number: problems for number, problems in scores.items() if problems}
     rows = [np.array(list(problems.values()), float)[None] for problems in of.values()]
-    return _estimate(mean_of(scores), _draw(rows, [list(problems) for problems in of.values()], draws, seed)[0])
+    squares = _squares(rows, [list(problems) for problems in of.values()])
+    if squares is None:
+        return Estimate(mean)
+    whole, problems_only = (float(np.sqrt(square[0, 0])) for square in squares)
+    each = sum(map(len, of.values())) / len(of)
+    inner = (mean * each + 1) / (each + 2)  # off the ends, by the two problems that `_with_ends` adds
+    spread = inner * (1 - inner)
+    low, high = _wilson(mean, problems_only, spread)
+    if len(of) > 1:
+        low_too, high_too = _wilson(inner, whole, spread)
+        low, high = min(low, low_too), max(high, high_too)
+    return Estimate(mean, min(low, mean), max(high, mean))
 
 
-def difference(this: Scores, other: Scores, *, draws: int = DRAWS, seed: int = 0) -> Difference | None:
+def difference(this: Scores, other: Scores) -> Difference | None:
     """This arm against the other one; None where they share no seed with common problems."""
     pairs, names = [], []
     for number in sorted(this.keys() & other.keys()):
@@ -76,58 +98,92 @@ def difference(this: Scores, other: Scores, *, draws: int = DRAWS, seed: int = 0
     if not pairs:
         return None
     a, b = (float(np.mean([pair[i].mean() for pair in pairs])) for i in (0, 1))
-    drawn_a, drawn_b = _draw(pairs, names, draws, seed)
-    relative = _estimate(a / b - 1, drawn_a / drawn_b - 1) if b > 0 and drawn_b.min() > 0 else None
-    problems = sum(pair.shape[1] for pair in pairs)
-    return Difference(_estimate(a - b, drawn_a - drawn_b), relative, len(pairs), problems)
+    squares = _squares(pairs, names)
+    problems = sum(map(len, names))
+    if squares is None:
+        return Difference(Estimate(a - b), None, len(pairs), problems)
+    apart = np.array([1.0, -1.0])
+    half = max(0.0, *(float(apart @ square @ apart) for square in squares)) ** 0.5
+    points = Estimate(a - b, max(-1.0, a - b - half), min(1.0, a - b + half))
+    return Difference(points, _ratio(a, b, squares), len(pairs), problems)
 
 
-def _draw(rows: list[np.ndarray], names: list[list[str]], draws: int, seed: int) -> np.ndarray:
-    """(arms, draws) means. `rows` holds for each seed (arms, problems), `names` the ids of these problems.
+def _squares(rows: Sequence[np.ndarray], names: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray] | None:
+    """(of seeds and problems, of problems alone): half widths squared, as forms (arms, arms) for any weights of the arms.
 
-    A draw takes the same problems for all arms, and for all seeds that share them.
+    `rows` holds for each seed (arms, problems), `names` the ids of these problems. None where there is but one problem.
     """
-    if len({name for of in names for name in of}) < sum(map(len, names)):
-        return _draw_crossed(rows, names, draws, seed)
-    rng = np.random.default_rng(seed)
-    arms, seeds = rows[0].shape[0], len(rows)
-    totals = np.zeros((arms, draws))
-    chosen = rng.integers(seeds, size=(draws, seeds))
-    for i, scores in enumerate(rows):
-        times = (chosen == i).sum(1)  # how often each draw takes this seed
-        for _ in range(int(times.max(initial=0))):
-            wanted = times > 0
-            problems = rng.integers(scores.shape[1], size=(int(wanted.sum()), scores.shape[1]))
-            totals[:, wanted] += scores[:, problems].mean(-1)
-            times = times - wanted
-    return totals / seeds
+    seeds, different = len(rows), len(set().union(*names))
+    shared = different < sum(map(len, names))
+    if different < 2:
+        return None
+    of_problems = float(stdtrit(different - 1, (1 + LEVEL) / 2)) ** 2
+    alone = of_problems * _within(*_with_ends(rows, names, shared))
+    if seeds == 1:
+        return alone, alone
+    means = np.array([scores.mean(1) for scores in rows])
+    whole = float(stdtrit(seeds - 1, (1 + LEVEL) / 2)) ** 2 * np.atleast_2d(np.cov(means.T)) / seeds
+    return whole + (of_problems * _shared(rows, names) if shared else 0.0), alone
 
 
-def _draw_crossed(rows: list[np.ndarray], names: list[list[str]], draws: int, seed: int) -> np.ndarray:
-    """`_draw` where seeds share problems: those that the same seeds have are drawn together, as many as there are."""
-    rng = np.random.default_rng(seed)
-    index = {name: i for i, name in enumerate(dict.fromkeys(name for of in names for name in of))}
-    where = [np.array([index[name] for name in of]) for of in names]
-    seeds_of: dict[int, list[int]] = {i: [] for i in index.values()}
-    for number, problems in enumerate(where):
-        for i in problems:
-            seeds_of[int(i)].append(number)
-    blocks: dict[tuple[int, ...], list[int]] = {}
-    for i, seeds in seeds_of.items():
-        blocks.setdefault(tuple(seeds), []).append(i)
-    totals = np.zeros((rows[0].shape[0], draws))
-    for start in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - start)
-        times = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=size)  # of each seed
-        weights = np.zeros((size, len(index)))
-        for block in blocks.values():
-            weights[:, block] = rng.multinomial(len(block), np.full(len(block), 1 / len(block)), size=size)
-        for number, scores in enumerate(rows):
-            means = scores @ weights[:, where[number]].T / scores.shape[1]
-            totals[:, start : start + size] += means * times[:, number]
-    return totals / len(rows)
+def _table(rows: Sequence[np.ndarray], names: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """(arms, seeds, problems) deviations from the seeds' means, 0 where a seed lacks a problem; (seeds, problems) which it has."""
+    index = {name: i for i, name in enumerate(dict.fromkeys(chain.from_iterable(names)))}
+    table = np.zeros((rows[0].shape[0], len(rows), len(index)))
+    has = np.zeros((len(rows), len(index)))
+    for seed, (scores, of) in enumerate(zip(rows, names, strict=True)):
+        where = [index[name] for name in of]
+        table[:, seed, where] = scores - scores.mean(1, keepdims=True)
+        has[seed, where] = 1.0
+    return table, has
 
 
-def _estimate(mean: float, drawn: np.ndarray) -> Estimate:
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(mean, float(low), float(high))
+def _within(rows: Sequence[np.ndarray], names: Sequence[Sequence[str]]) -> np.ndarray:
+    """The mean's variance (arms, arms) over problems, with these seeds."""
+    table, has = _table(rows, names)
+    each = has.sum(1)
+    table = table / np.sqrt(each * np.maximum(each - 1, 1))[:, None] / len(rows)
+    summed = table.sum(1)
+    return np.asarray(summed @ summed.T)
+
+
+def _shared(rows: Sequence[np.ndarray], names: Sequence[Sequence[str]]) -> np.ndarray:
+    """The mean covariance (arms, arms) of two seeds' means, from the problems that they share; nothing below zero."""
+    table, has = _table(rows, names)
+    common = has @ has.T  # problems of each two seeds
+    np.fill_diagonal(common, 0.0)
+    summed = table.sum(1)
+    products = summed @ summed.T - sum(table[:, s] @ table[:, s].T for s in range(len(rows)))
+    of_one = products / max(np.maximum(common - 1, 0).sum(), 1)
+    values, vectors = np.linalg.eigh((of_one + of_one.T) / 2)
+    each = has.sum(1)
+    weight = (common / np.outer(each, each)).sum() / (len(rows) * (len(rows) - 1))
+    return np.asarray(weight * (vectors * np.maximum(values, 0)) @ vectors.T)
+
+
+def _with_ends(
+    rows: Sequence[np.ndarray], names: Sequence[Sequence[str]], shared: bool
+) -> tuple[list[np.ndarray], list[list[str]]]:
+    """With two problems more in each seed: of one arm, one missed and one solved; of two, one that each alone has solved."""
+    ends = np.array([[0.0, 1.0]]) if len(rows[0]) == 1 else np.eye(2)
+    more = [[f"\0{end}" if shared else f"\0{end} {seed}" for end in "ab"] for seed in range(len(rows))]
+    return [np.hstack([scores, ends]) for scores in rows], [[*of, *new] for of, new in zip(names, more, strict=True)]
+
+
+def _wilson(mean: float, half: float, spread: float) -> tuple[float, float]:
+    """All m from which `mean` is no further than half a width that goes with m · (1 - m), and is `half` where that is `spread`."""
+    q = half**2 / spread
+    middle, reach = mean + q / 2, np.sqrt(q * mean * (1 - mean) + q**2 / 4)
+    return float(max(0.0, (middle - reach) / (1 + q))), float(min(1.0, (middle + reach) / (1 + q)))
+
+
+def _ratio(a: float, b: float, squares: Sequence[np.ndarray]) -> Estimate | None:
+    """a / b - 1 by Fieller's theorem: all r with (a - r b)² within the square of half a width of a - r b."""
+    ends = []
+    for square in squares:
+        first, middle, last = b**2 - square[1, 1], a * b - square[0, 1], a**2 - square[0, 0]
+        if first <= 0:
+            return None
+        reach = np.sqrt(max(middle**2 - first * last, 0.0))
+        ends += [(middle - reach) / first, (middle + reach) / first]
+    return Estimate(a / b - 1, max(0.0, float(min(ends))) - 1, float(max(ends)) - 1)

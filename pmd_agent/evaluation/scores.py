@@ -19,8 +19,8 @@ class Outcome:
     kind: str
     checked: int
     correct: int
-    majority: bool
-    """Whether the most frequent answer is a correct one (ties: the one given first)."""
+    majority: bool | None
+    """Whether the most frequent answer is a correct one (ties: the one given first); None where answers cannot be compared."""
     unchecked: int
 
     def record(self) -> dict[str, Any]:
@@ -30,25 +30,37 @@ class Outcome:
         }  # fmt: skip
 
 
-def score(problems: Sequence[Problem], verdicts_PG: Sequence[Sequence[Verdict]]) -> list[Outcome]:
-    """Verdicts counted, a problem a row."""
+def score(
+    problems: Sequence[Problem], verdicts_PG: Sequence[Sequence[Verdict]], *, votes: bool = True
+) -> list[Outcome]:
+    """Verdicts counted, a problem a row.
+
+    There is no majority without `votes` (of programs two right ones are rarely spelt alike), nor where no verdict has an answer,
+    or one is correct without any: such a verifier returns rewards alone.
+    """
+    all_N = [v for verdicts in verdicts_PG for v in verdicts]
+    votes = votes and any(v.answer is not None for v in all_N)
+    votes = votes and not any(v.correct and v.answer is None for v in all_N)
     outcomes = []
     for problem, verdicts in zip(problems, verdicts_PG, strict=True):
         checked = [v for v in verdicts if v.reward is not None]
-        answers = Counter(v.answer for v in checked if v.answer is not None)
-        leading = answers.most_common(1)[0][0] if answers else None
-        majority = any(v.correct for v in checked if v.answer == leading) if leading is not None else False
         outcomes.append(
             Outcome(
                 problem.id,
                 problem.kind,
                 len(checked),
                 sum(bool(v.correct) for v in checked),
-                majority,
+                _majority(checked) if votes else None,
                 len(verdicts) - len(checked),
             )
         )
     return outcomes
+
+
+def _majority(checked: Sequence[Verdict]) -> bool:
+    answers = Counter(v.answer for v in checked if v.answer is not None)
+    leading = answers.most_common(1)[0][0] if answers else None
+    return any(v.correct for v in checked if v.answer == leading) if leading is not None else False
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -62,7 +74,10 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def accuracy(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Means over problems, in [0, 1]: `avg` (avg@k), `pass` (pass@k) and `maj` (maj@k), and the same by kind."""
+    """Means over problems, in [0, 1]: `avg` (avg@k), `pass` (pass@k) and `maj` (maj@k), and the same by kind.
+
+    None where there is nothing to count.
+    """
     found = _means(outcomes)
     kinds = sorted({o.kind for o in outcomes if o.kind})
     if len(kinds) > 1:
@@ -82,10 +97,11 @@ def _means(outcomes: Sequence[Outcome]) -> dict[str, Any]:
             "unchecked": sum(o.unchecked for o in outcomes),
         }
     n = len(counted)
+    voted = [o.majority for o in counted if o.majority is not None]
     return {
         "avg": round(sum(o.correct / o.checked for o in counted) / n, 4),
         "pass": round(sum(pass_at_k(o.checked, o.correct, o.checked) for o in counted) / n, 4),
-        "maj": round(sum(o.majority for o in counted) / n, 4),
+        "maj": round(sum(voted) / len(voted), 4) if voted else None,
         "k": max(o.checked for o in counted),
         "problems": n,
         "unchecked": sum(o.unchecked for o in outcomes),

@@ -31,8 +31,10 @@ class HuggingFaceEmbedder:
         from transformers import AutoModel, AutoTokenizer
 
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
-            self._model: Any = AutoModel.from_pretrained(model, dtype="float32").to(device).eval()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+            self._model: Any = (
+                AutoModel.from_pretrained(model, dtype="float32", trust_remote_code=False).to(device).eval()
+            )
         except (OSError, ValueError) as error:
             hint = "Give a folder, or a name in the hub's cache, in memory.embedder.model."
             raise MemoryStoreError(f"The embedder {model} cannot be loaded: {error}", hint) from error

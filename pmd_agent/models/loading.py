@@ -1,24 +1,16 @@
-"""Models and adapters: loading them, and choosing whose weights answer.
-
-One copy of the base serves everyone. The student is the PEFT adapter `student`, an EMA teacher the adapter `teacher`, the
-initial policy the base with adapters switched off.
-"""
+"""Models and tokenizers: finding them, loading them, and refusing those that cannot answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.models import BOX, box_path
-
-STUDENT, TEACHER = "student", "teacher"
-Weights = Literal["initial", "current", "ema"]
-"""Whose weights answer: the base alone, the student, or the EMA teacher."""
+from pmd_agent.models.endings import end_ids, odd_ends
+from pmd_agent.models.templates import ChatTemplate
 
 
 def resolve_model(name: str) -> str:
@@ -36,70 +28,64 @@ def resolve_model(name: str) -> str:
     return name
 
 
-def load_tokenizer(name: str) -> Any:
-    """The tokenizer, with a chat template. Raises PolicyError."""
+def load_tokenizer(name: str, *, offline: bool = False) -> Any:
+    """The tokenizer, with a chat template that keeps what messages say. Raises PolicyError."""
     from transformers import AutoTokenizer
 
     source = resolve_model(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=offline)
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise _load_error(name, "tokenizer", error) from None
     if not tokenizer.chat_template:
         raise PolicyError(
             f"The tokenizer of {name} has no chat template, so prompts cannot be put to it.",
             "Choose an instruction-tuned model.",
         )
+    ChatTemplate(tokenizer, name)  # what is wrong with it is said now
     return tokenizer
 
 
-def read_limits(name: str, tokenizer: Any) -> tuple[int, list[int]]:
+def read_limits(name: str, tokenizer: Any, *, offline: bool = False) -> tuple[int, tuple[int, ...]]:
     """The tokens that a model reads and writes in all, and the ids that end an answer; no weights are read. Raises PolicyError."""
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
 
-    source = resolve_model(name)
+    config = _read_config(name, offline=offline)
     try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        raise _load_error(name, "configuration", error) from None
-    try:
-        configured = GenerationConfig.from_pretrained(source).eos_token_id
+        configured = GenerationConfig.from_pretrained(resolve_model(name), local_files_only=offline).eos_token_id
     except (OSError, ValueError):
-        configured = config.eos_token_id
-    found = configured if isinstance(configured, list) else [configured]
-    ids = [i for i in dict.fromkeys([*found, tokenizer.eos_token_id]) if i is not None]
-    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30), ids
+        configured = getattr(config.get_text_config(), "eos_token_id", None)
+    vocabulary = int(getattr(config.get_text_config(), "vocab_size", 0) or len(tokenizer))
+    ends = end_ids(name, configured, tokenizer, vocabulary)
+    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30), ends
+
+
+def check_model(name: str, *, offline: bool = False) -> list[str]:
+    """What is odd about a model and yet can be run; no weights are read. Raises PolicyError for one that cannot be."""
+    tokenizer = load_tokenizer(name, offline=offline)
+    _, ends = read_limits(name, tokenizer, offline=offline)
+    return odd_ends(name, tokenizer, ends)
 
 
 def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
-    """The causal language model, in evaluation mode. Raises PolicyError where it is missing or of another kind."""
+    """The causal language model, in evaluation mode. Raises PolicyError where it is missing, not whole, or of another kind."""
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     source = resolve_model(name)
     where = choose_device(device)
     if source == str(box_path()):
         logging.disable_progress_bar()
+    _read_config(name)
+    loaded: Any
     try:
-        config = AutoConfig.from_pretrained(source)
-        if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
-            raise PolicyError(
-                f"{name} is a {config.model_type} model ({', '.join(config.architectures or ['unknown architecture'])}), "
-                "no causal language model: it cannot write.",
-                "Set policy.model to a decoder such as Qwen/Qwen3-8B, or box.",
-            )
-        if any(
-            "CausalLM" not in a and "LMHead" not in a and "ConditionalGeneration" not in a
-            for a in config.architectures or []
-        ):
-            raise PolicyError(
-                f"{name} was saved as {', '.join(config.architectures)}, no causal language model: it has no head to write with.",
-                "Set policy.model to the causal-LM variant, or box.",
-            )
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=choose_dtype(dtype, where), attn_implementation="sdpa"
+        loaded = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=choose_dtype(dtype, where),
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (
         OSError,
@@ -109,10 +95,51 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
         SafetensorError,
     ) as error:  # the last two: weights that do not fit, or cut short
         raise _load_error(name, "model", error) from None
-    model.to(where)  # type: ignore[arg-type]
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):  # transformers would make them up
+        raise _load_error(name, "model", ValueError(f"its files lack {len(missing)} tensors ({missing[0]}, ...)"))
+    model.to(where)
     model.eval()
     model.requires_grad_(False)
     return model
+
+
+def load_skeleton(name: str) -> Any:
+    """The modules of the causal language model, without any weights. Raises PolicyError."""
+    from transformers import AutoModelForCausalLM
+
+    config = _read_config(name)
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise _load_error(name, "model", error) from None
+
+
+def _read_config(name: str, *, offline: bool = False) -> Any:
+    """The configuration of a causal language model. Raises PolicyError for any other."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    try:
+        config = AutoConfig.from_pretrained(resolve_model(name), trust_remote_code=False, local_files_only=offline)
+    except (OSError, ValueError, KeyError) as error:
+        raise _load_error(name, "configuration", error) from None
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
+        raise PolicyError(
+            f"{name} is a {config.model_type} model ({', '.join(config.architectures or ['unknown architecture'])}), "
+            "no causal language model: it cannot write.",
+            "Set policy.model to a decoder such as Qwen/Qwen3-8B, or box.",
+        )
+    if any(
+        "CausalLM" not in a and "LMHead" not in a and "ConditionalGeneration" not in a
+        for a in config.architectures or []
+    ):
+        raise PolicyError(
+            f"{name} was saved as {', '.join(config.architectures)}, no causal language model: it has no head to write with.",
+            "Set policy.model to the causal-LM variant, or box.",
+        )
+    return config
 
 
 def choose_device(device: str) -> torch.device:
@@ -131,87 +158,19 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
 
 
-def attach_lora(
-    base: Any, *, rank: int, alpha: int, dropout: float, targets: str | tuple[str, ...], seed: int, teacher: bool
-) -> Any:
-    """The base with a fresh student adapter in fp32, and one more for an EMA teacher where `teacher` is set."""
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
-    )
-    torch.manual_seed(seed)
-    try:
-        model = get_peft_model(base, config, adapter_name=STUDENT)
-    except ValueError as error:
-        raise PolicyError(
-            f"LoRA does not fit this model: {error}",
-            "Set distill.lora.targets to module names of the model, or all-linear.",
-        ) from None
-    if teacher:
-        model.add_adapter(TEACHER, config)
-        copy_adapter(model, STUDENT, TEACHER)
-    model.set_adapter(STUDENT)
-    return model
-
-
-def load_adapter(base: Any, folder: Path) -> Any:
-    """The base with a saved adapter as its student, not trainable. Raises PolicyError."""
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    if not (folder / "adapter_config.json").is_file():
-        raise PolicyError(
-            f"{folder} holds no adapter (adapter_config.json is missing).", "Give a run folder, or its adapter/ folder."
-        )
-    try:
-        return PeftModel.from_pretrained(base, str(folder), adapter_name=STUDENT)
-    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        raise PolicyError(
-            f"The adapter in {folder} does not fit this model: {_first_line(error)}",
-            "Use the model that it was trained on.",
-        ) from None
-
-
-def adapter_parameters(model: Any, adapter: str) -> dict[str, torch.nn.Parameter]:
-    """Parameters of one adapter, by a name that is the same for every adapter."""
-    return {name.replace(f".{adapter}.", ".*."): p for name, p in model.named_parameters() if f".{adapter}." in name}
-
-
-@torch.no_grad()
-def copy_adapter(model: Any, source: str, target: str, rate: float = 1.0) -> None:
-    """target <- (1 - rate) target + rate source."""
-    targets = adapter_parameters(model, target)
-    for name, parameter in adapter_parameters(model, source).items():
-        targets[name].lerp_(parameter.to(targets[name].dtype), rate)
-
-
-@contextmanager
-def answering_as(model: Any, who: Weights) -> Iterator[None]:
-    """Within: the base alone, the student, or the EMA teacher. Afterwards the student again."""
-    if who == "current":
-        yield
-    elif who == "initial":
-        with model.disable_adapter():
-            yield
-    else:
-        model.set_adapter(TEACHER)
-        try:
-            yield
-        finally:
-            model.set_adapter(STUDENT)
-
-
 def _load_error(name: str, part: str, error: Exception) -> PolicyError:
+    reason = first_line(error)
+    if "custom code" in reason:
+        return PolicyError(
+            f"{name} brings program code of its own, and pmd runs none that comes with a model.",
+            "Set policy.model to a model that transformers has the code of, or box.",
+        )
     return PolicyError(
-        f"The {part} of {name} cannot be loaded: {_first_line(error)}",
+        f"The {part} of {name} cannot be loaded: {reason}",
         "Set policy.model to a model folder, a hub id that this machine can reach, or box.",
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Of what an error says; its kind, where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

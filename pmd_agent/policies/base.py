@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pmd_agent.models.templates import Messages
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
     import dspy
 
-Messages = list[dict[str, str]]
-"""A conversation: role and content of each turn."""
+
+__all__ = ["Messages", "Policy", "special_tokens_of"]
 
 
 class Policy(Protocol):

@@ -15,9 +15,9 @@ from typing import Any
 
 from dspy.lm15 import Message, Request, Response, Usage
 
+from pmd_agent.models.templates import Messages
 from pmd_agent.types import Completion, Sampling
 
-Messages = list[dict[str, str]]
 AnswerBatch = Callable[[Sequence[tuple[Messages, Sampling]]], list[Completion]]
 GATHER_SECONDS = 0.01
 PATIENCE_SECONDS = 5.0

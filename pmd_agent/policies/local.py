@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
+from pmd_agent.models.endings import end_ids, padding_id
+from pmd_agent.models.templates import ChatTemplate
 from pmd_agent.policies.base import Messages, special_tokens_of
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.policies.generation import Request, generate_all
@@ -40,19 +42,15 @@ class LocalPolicy:
         self.version = 0
         self.shares_weights = reload is None
         self.special_tokens = special_tokens_of(tokenizer)
-        self._thinking, self._batch_tokens, self._reload = thinking, batch_tokens, reload
-        configured = model.generation_config.eos_token_id
-        found = configured if isinstance(configured, list) else [configured]
-        self._eos_ids = frozenset(i for i in [*found, tokenizer.eos_token_id] if i is not None)
-        pad = tokenizer.pad_token_id
-        self._pad_id = int(next(iter(self._eos_ids)) if pad is None else pad)
+        self._template = ChatTemplate(tokenizer, name, thinking=thinking)
+        self._batch_tokens, self._reload = batch_tokens, reload
+        vocabulary = model.config.get_text_config().vocab_size
+        self._eos_ids = frozenset(end_ids(name, model.generation_config.eos_token_id, tokenizer, vocabulary))
+        self._pad_id = padding_id(tokenizer, self._eos_ids)
         self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
 
     def encode(self, messages: Messages) -> list[int]:
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=self._thinking
-        )
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        ids: list[int] = self.tokenizer(self._template.render(messages), add_special_tokens=False).input_ids
         return ids
 
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:

@@ -7,6 +7,7 @@ canonical_solution, which is not read.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def _problem(row: Mapping[str, Any], number: int) -> Problem:
 
 def _functions(code: str, field: str) -> set[str]:
     try:
-        body = ast.parse(code).body
+        with warnings.catch_warnings(action="ignore"):  # of escapes such as \w, which Python takes as they are
+            body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BadRow(f"{field!r} is not Python: {error}") from None
     return {node.name for node in body if isinstance(node, ast.FunctionDef)}

@@ -7,6 +7,7 @@ test_imports, and challenge_test_list, where they are there.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -114,6 +115,7 @@ def _defined(code: str) -> set[str]:
 
 def _parsed(code: str, name: str) -> ast.Module:
     try:
-        return ast.parse(code)
+        with warnings.catch_warnings(action="ignore"):  # of escapes such as \w, which Python takes as they are
+            return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BadRow(f"{name!r} is not Python: {error}") from None

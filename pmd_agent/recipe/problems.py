@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -79,7 +79,7 @@ class SciKnowEvalProblems(Section):
 class SandboxSection(Section):
     """Where programs are checked (docs/sandbox.md)."""
 
-    seconds: float = Field(6.0, gt=0, le=600)
+    seconds: float = Field(10.0, gt=0, le=600)
     """Processor time of one test, and of all calls of a check in code; by the clock 2.5 times as much."""
     total_seconds: float = Field(50.0, gt=0, le=55)
     """By the clock, for all tests of one program. A verdict is given up after 60 s, as not checked."""
@@ -96,6 +96,8 @@ class SandboxSection(Section):
 class LiveCodeBenchProblems(Section):
     """Contest problems; trained on a random half of each one's tests, scored on all of them."""
 
+    same_problems: ClassVar[bool] = True
+    """What is tested on is practised, too."""
     type: Literal["livecodebench"] = "livecodebench"
     path: Path | None = None
     """A file or a folder of rows in the hub's schema. Empty: the hub."""

@@ -125,12 +125,12 @@ class RolloutSection(Section):
 
 
 class EvaluateSection(Section):
-    """On problems never trained on. Before the first step, every `every` steps, and at the end."""
+    """On the test problems, from which nothing is learnt. Before the first step, every `every` steps, and at the end."""
 
     every: int = Field(5, ge=0)
     """Validation clock in steps; 0: only before and after."""
     samples: int = Field(16, ge=1)
-    """Rollouts of each problem: the k of avg@k, pass@k and maj@k."""
+    """Rollouts of each problem: the k of avg@k, pass@k and maj@k (which only answers have that can be compared)."""
     temperature: float = Field(0.6, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_problems: int | None = Field(None, ge=1)

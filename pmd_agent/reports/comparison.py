@@ -62,10 +62,24 @@ def _accuracy(arms: Sequence[Arm]) -> Table:
         )
     k = max((run.summary["final"]["detail"].get("k") or 0 for arm in arms for run in arm.runs), default=0)
     return Table(
-        "Accuracy on problems never trained on",
+        _tested(arms),
         ("arm", "seeds", "problems", f"avg@{k} memory-free", f"pass@{k}", f"maj@{k}", "with memory in the prompt"),
         tuple(rows),
-        "After the last step. In brackets: 95 % interval of a bootstrap over seeds and problems. A problem counts once a seed.",
+        "After the last step. In brackets: 95 % interval over seeds and problems; where there is but one seed, over problems only, "
+        "which says nothing of other seeds; one problem has none. A problem counts once a seed. No maj@k where answers cannot be "
+        "compared, as programs and bare rewards.",
+    )
+
+
+def _tested(arms: Sequence[Arm]) -> str:
+    """The title of accuracies, which says whether the problems were practised."""
+    practised = {run.practised for arm in arms for run in arm.runs}
+    if practised == {True}:
+        return "Accuracy on problems that were trained on, by all of their tests"
+    return (
+        "Accuracy on test problems (of some arms, trained on)"
+        if True in practised
+        else "Accuracy on problems never trained on"
     )
 
 
@@ -95,7 +109,8 @@ def _against(arms: Sequence[Arm], reference: Arm) -> Table:
         ("arm", "what", "points", "relative", "seeds", "pairs", "zero is outside"),
         tuple(rows),
         f"'with memory' is the arm with its memory in the prompt against {reference.name} without any; "
-        f"'over {BASE}' is the arm against the policy before the first step. Arms that share no seed are not compared.",
+        f"'over {BASE}' is the arm against the policy before the first step. Arms that share no seed are not compared. "
+        f"No 'relative' where the other's accuracy is not clear of zero. With one seed, intervals are over problems only.",
     )
 
 
@@ -167,6 +182,12 @@ def _facts(arms: Sequence[Arm]) -> Iterator[str]:
     seeds = sorted({run.seed for run in runs})
     yield f"{len(arms)} arms, {len(runs)} runs, seeds {', '.join(map(str, seeds))}."
     yield "Every figure is of the last step; no checkpoint was chosen."
+    for arm in arms:
+        for run, seconds, median in arm.out_of_time():
+            yield (
+                f"{run.path} took {seconds:.2f} s of training a step, the median of {arm.name} is {median:.2f}: "
+                "something else may have slowed the slower one, and what is said of equal seconds averages them."
+            )
 
 
 def _difference(found: Difference | None) -> tuple[Cell, ...]:
@@ -174,18 +195,23 @@ def _difference(found: Difference | None) -> tuple[Cell, ...]:
         return (None, None, 0, 0, None)
     points, relative = found.points, found.relative
     return (
-        f"{100 * points.mean:+.1f} [{100 * points.low:+.1f}, {100 * points.high:+.1f}]",
-        None
-        if relative is None
-        else f"{100 * relative.mean:+.0f} % [{100 * relative.low:+.0f}, {100 * relative.high:+.0f}]",
+        f"{100 * points.mean:+.1f}{_ends(points, '+.1f')}",
+        None if relative is None else f"{100 * relative.mean:+.0f} %{_ends(relative, '+.0f')}",
         found.seeds,
         found.problems,
-        "yes" if points.clear else "no",
+        None if points.clear is None else "yes" if points.clear else "no",
     )
 
 
 def _interval(found: Estimate) -> str:
-    return f"{100 * found.mean:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return f"{100 * found.mean:.1f}{_ends(found, '.1f')}"
+
+
+def _ends(found: Estimate, form: str) -> str:
+    """The interval in brackets, in percent; nothing where there is none."""
+    if found.low is None or found.high is None:
+        return ""
+    return f" [{100 * found.low:{form}}, {100 * found.high:{form}}]"
 
 
 def _percent(scores: Scores) -> str | None:

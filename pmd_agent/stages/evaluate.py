@@ -15,7 +15,7 @@ from pmd_agent.verifiers import verify_all
 
 @stage
 def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory: bool) -> list[Outcome]:
-    """Fresh rollouts of problems that are never trained on, memory-free or with memory in the prompt."""
+    """Fresh rollouts of the problems, memory-free or with memory in the prompt. Nothing is learnt from them."""
     settings = parts.recipe.evaluate
     if with_memory:
         contexts = contexts_for(parts, problems, [[] for _ in problems])
@@ -33,4 +33,4 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
     verified = verify_all(parts.verifier, problems, [[c.text for c in group] for group in completions_PG])
     if verified.unchecked and all(v.reward is None for group in verified.verdicts_PG for v in group):
         raise nothing_checked(verified)
-    return score(problems, verified.verdicts_PG)
+    return score(problems, verified.verdicts_PG, votes=getattr(parts.verifier, "votes", True))

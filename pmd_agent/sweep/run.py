@@ -109,7 +109,7 @@ def _work(board: _Board, recipe: Path, jobs: int, console: Console, start: float
 
 
 def _begin(run: SweepRun, recipe: Path, jobs: int) -> subprocess.Popen[bytes]:
-    """`pmd run`, with its share of the cores, its output beside its folder."""
+    """`pmd run`, with its share of the cores where OMP_NUM_THREADS does not say another, its output beside its folder."""
     resume = ["--resume"] if (run.path / "recipe.yaml").is_file() else []
     run.path.parent.mkdir(parents=True, exist_ok=True)
     threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
@@ -117,7 +117,7 @@ def _begin(run: SweepRun, recipe: Path, jobs: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "pmd_agent", "run", str(recipe), *run.overrides, *resume],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": threads},
+            env={"OMP_NUM_THREADS": threads, **os.environ},
         )  # fmt: skip
 
 

@@ -17,7 +17,10 @@ UNCHECKED = Verdict(reward=None, correct=None)
 
 
 class Verifier(Protocol):
-    """Anything with this method. One that may be called from several threads says from how many: `parallel: int`."""
+    """Anything with this method. One that may be called from several threads says from how many: `parallel: int`.
+
+    One whose answers cannot be compared with each other says `votes = False`: there is no maj@k then.
+    """
 
     def verify(self, problem: Problem, text: str) -> Verdict:
         """The verdict on one completion (`Rollout.text`). Raises where it cannot check; it must not guess."""

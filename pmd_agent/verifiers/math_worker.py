@@ -28,7 +28,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is no reply
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    import math_verify  # noqa: F401 (loaded before the first clock starts)
+    compare("x + 1", "1 + x")  # the parsers are loaded before the first clock starts
 
     replies.write('{"ready": true}\n')
     for line in sys.stdin:

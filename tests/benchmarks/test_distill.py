@@ -14,7 +14,7 @@ from pmd_agent.distillation import chunks
 from pmd_agent.distillation.bench import Work, batch_of
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.errors import RunError
-from pmd_agent.models.loading import STUDENT, adapter_parameters
+from pmd_agent.models.adapters import STUDENT, adapter_parameters
 from tests.benchmarks.distill import report
 from tests.benchmarks.distill.child import step
 from tests.benchmarks.distill.measure import alone

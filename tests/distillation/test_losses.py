@@ -16,7 +16,7 @@ from pmd_agent.distillation import chunks
 from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
+from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
 from pmd_agent.recipe.distill import DistillSection, GrpoSection, TeacherSection
 
 Load = Callable[..., Any]

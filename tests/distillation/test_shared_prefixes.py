@@ -14,7 +14,8 @@ from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forward import ForwardPass
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, attach_lora, load_base
+from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters, attach_lora
+from pmd_agent.models.loading import load_base
 from pmd_agent.recipe.distill import DistillSection, GrpoSection, TeacherSection
 
 Load = Callable[..., Any]

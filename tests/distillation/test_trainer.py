@@ -18,7 +18,7 @@ from pmd_agent.distillation import batches, chunks
 from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.models.loading import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
+from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
 from pmd_agent.recipe.distill import DistillSection, TeacherSection
 
 Load = Callable[..., Any]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +15,7 @@ from pmd_agent.evaluation.arms import group_by_arm
 from pmd_agent.evaluation.curves import at, mean_curve, reached
 from pmd_agent.evaluation.finished import read_runs
 from pmd_agent.reports.comparison import compare
-from pmd_agent.reports.comparison_page import write_report
+from pmd_agent.reports.comparison_page import markdown, write_report
 from pmd_agent.reports.plots import learning_curves
 
 
@@ -72,6 +73,41 @@ def test_the_figures_are_those_of_hand(make_run, tmp_path: Path) -> None:
     assert budgets["pmd"][columns[3]] == 64 and budgets["pmd"][columns[4]] == "0.50"
     assert table(report, "Cost of a run")["pmd"]["seconds"] == 6.0, "evaluation is not training"
     assert report.facts[-1] == "A fact."
+
+
+def test_what_was_practised_is_said_and_what_cannot_be_voted_on_has_a_dash(make_run, tmp_path: Path) -> None:
+    folder = make_run("lcb", final=[1, 0], problems={"type": "livecodebench", "path": "rows"}, validation=[0.5])
+    for file in (folder / "evaluation").glob("*.jsonl"):
+        rows = [json.loads(line) | {"majority": None} for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = compare(group_by_arm(read_runs([folder])[0]))
+    rows = table(report, "Accuracy on problems that were trained on, by all of their tests")
+    assert rows["lcb"]["avg@1 memory-free"].startswith("50.0 [") and rows["lcb"]["maj@1"] is None
+    assert "| 100.0% |" not in markdown(report, "x", "y") and "| – |" in markdown(report, "x", "y")
+    make_run("world", final=[1, 0], validation=[0.5])
+    both = compare(group_by_arm(read_runs([tmp_path / "runs"])[0]))
+    assert "of some arms, trained on" in both.tables[0].title
+
+
+def test_a_run_whose_steps_took_much_longer_than_its_twins_is_named(make_run, tmp_path: Path) -> None:
+    for seed, seconds in ((1, 45.0), (2, 379.0)):
+        make_run(f"slow-{seed}", seed=seed, final=[1], method="sdpo", validation=[0.5], step_seconds=seconds)
+    for seed, seconds in ((1, 10.0), (2, 19.0), (3, 11.0), (4, 3.0)):
+        make_run(f"calm-{seed}", seed=seed, final=[1], validation=[0.5], step_seconds=seconds)
+    facts = compare(group_by_arm(read_runs([tmp_path / "runs"])[0])).facts
+    named = [fact for fact in facts if "s of training a step" in fact]
+    assert len(named) == 2 and "slow-2 took 379.00 s" in named[1] and "the median of slow is 45.00" in named[1]
+    assert "calm-4 took 3.00 s" in named[0], "far too quick is no less strange"
+
+
+def test_one_problem_of_one_seed_has_no_interval(make_run, tmp_path: Path) -> None:
+    make_run("a", final=[1], validation=[0.5])
+    make_run("b", final=[0], validation=[0.5], method="sdpo")
+    report = compare(group_by_arm(read_runs([tmp_path / "runs"])[0]))
+    assert table(report, "Accuracy on")["a"]["avg@1 memory-free"] == "100.0"
+    assert "one problem has none" in report.tables[0].note
+    (against,) = [t for t in report.tables if t.title.startswith("Against a")]
+    assert against.rows[0][2:] == ("-100.0", None, 1, 1, None)
 
 
 def test_curves(make_run, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import random
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from pmd_agent.evaluation.intervals import Scores, difference, estimate, mean_of
+from pmd_agent.evaluation.intervals import Estimate, Scores, difference, estimate, mean_of
 
 
 def scores(rng: random.Random, seeds: int, problems: int, chance: float, spread: float = 0.0) -> Scores:
@@ -16,6 +17,11 @@ def scores(rng: random.Random, seeds: int, problems: int, chance: float, spread:
         p = min(1.0, max(0.0, chance + rng.gauss(0, spread)))
         found[seed] = {str(i): float(rng.random() < p) for i in range(problems)}
     return found
+
+
+def own(given: Scores) -> Scores:
+    """The same scores, on problems that no other seed has."""
+    return {seed: {f"{seed}/{name}": score for name, score in rows.items()} for seed, rows in given.items()}
 
 
 def test_every_seed_counts_the_same() -> None:
@@ -31,46 +37,60 @@ def test_with_one_seed_the_interval_is_the_textbooks() -> None:
     assert found.high == pytest.approx(found.mean + 1.96 * error, abs=0.006)
 
 
-def test_two_levels_have_the_variance_of_both() -> None:
-    """Var = between seeds / S + within / (S P), which a bootstrap over problems alone would miss."""
-    given = scores(random.Random(1), 12, 150, 0.5, spread=0.15)
-    found = estimate(given, draws=20_000)
+@pytest.mark.parametrize("seeds", [2, 3, 12])
+def test_seeds_with_problems_of_their_own_have_the_t_interval_of_their_means(seeds: int) -> None:
+    given = own(scores(random.Random(1), seeds, 150, 0.5, spread=0.15))
+    other = {seed: dict.fromkeys(rows, 0.0) for seed, rows in given.items()}
+    found = difference(given, other)
+    assert found is not None and found.relative is None, "the other is 0"
     means = [np.mean(list(rows.values())) for rows in given.values()]
-    within = np.mean([m * (1 - m) / 150 for m in means])
-    error = math.sqrt(np.var(means) / 12 + within / 12)
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.06)
-    assert error > 3 * math.sqrt(within / 12), "the seeds are most of it"
+    low, high = scipy.stats.t.interval(0.95, seeds - 1, np.mean(means), scipy.stats.sem(means))
+    assert found.points.low == pytest.approx(max(low, -1)) and found.points.high == pytest.approx(min(high, 1))
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    rng, hits = random.Random(2), 0
-    for _ in range(150):
-        a, b = scores(rng, 8, 60, 0.6), scores(rng, 8, 60, 0.5)
-        found = difference(a, b, draws=500)
-        assert found is not None
-        hits += found.points.low <= 0.1 <= found.points.high
-    assert 0.88 <= hits / 150 <= 1.0
+def test_a_mean_reaches_further_from_the_nearer_end_and_stays_within() -> None:
+    found = estimate(own(scores(random.Random(2), 5, 60, 0.93, spread=0.03)))
+    assert found.mean - found.low > 1.2 * (found.high - found.mean) > 0 and found.high < 1.0
 
 
 def test_seeds_that_share_their_problems_do_not_make_these_representative() -> None:
-    """60 problems of their own difficulty, the same in five seeds: drawn anew in each seed, the interval held .66 of the truths."""
-    rng, hits = random.Random(4), 0
-    for _ in range(150):
-        hard = [rng.betavariate(1.0, 1.0) for _ in range(60)]
-        given = {
-            s: {str(i): sum(rng.random() < p for _ in range(16)) / 16 for i, p in enumerate(hard)} for s in range(5)
-        }
-        found = estimate(given, draws=500)
-        hits += found.low <= 0.5 <= found.high
-    assert 0.88 <= hits / 150 <= 1.0
+    """Scores that depend on the problem alone: more seeds tell nothing more."""
+    rng = random.Random(4)
+    hard = {str(i): rng.random() for i in range(200)}
+    one = difference({0: hard}, {0: dict.fromkeys(hard, 0.0)})
+    five = difference(dict.fromkeys(range(5), hard), dict.fromkeys(range(5), dict.fromkeys(hard, 0.0)))
+    assert one is not None and five is not None and one.points.high == pytest.approx(five.points.high)
+    error = float(np.std(list(hard.values()), ddof=1)) / math.sqrt(200)
+    assert five.points.high - five.points.mean == pytest.approx(scipy.stats.t.ppf(0.975, 199) * error, rel=0.06)
+    apart = estimate(own(dict.fromkeys(range(5), hard)))
+    assert apart.high - apart.low < 0.6 * (five.points.high - five.points.low), "1,000 problems are more than 200"
 
 
-def test_seeds_that_share_some_problems() -> None:
-    """Every draw holds as many problems of each seed as there are; what all share is worth the same in all."""
-    given = {0: {"a": 1.0, "b": 0.0}, 1: {"a": 1.0, "c": 0.0}, 2: {"d": 0.5}}
-    found = estimate(given)
-    assert found.mean == 0.5 and 0.0 <= found.low <= found.high <= 1.0
-    assert estimate({0: {"a": 1.0, "b": 0.5}, 1: {"a": 1.0, "b": 0.5}}).high == 1.0
+def test_seeds_that_share_some_problems_lie_between() -> None:
+    rng = random.Random(5)
+    hard = [rng.random() for _ in range(500)]
+
+    def width(step: int) -> float:
+        given = {s: {str(i): hard[i] for i in range(s * step, s * step + 100)} for s in range(5)}
+        found = estimate(given)
+        return found.high - found.low
+
+    assert width(0) > width(50) > 0
+    assert estimate({0: {"a": 1.0, "b": 0.0}, 1: {"a": 1.0, "c": 0.0}, 2: {"d": 0.5}}).mean == 0.5
+
+
+def test_what_agrees_by_chance_is_not_certain() -> None:
+    """Twenty of twenty: the true share may well be .9 (20 right then have a chance of .12)."""
+    found = estimate({0: {str(i): 1.0 for i in range(20)}})
+    assert (found.mean, found.high) == (1.0, 1.0) and 0.75 < found.low < 0.9
+    three = estimate(own({s: {str(i): float(i < 15) for i in range(20)} for s in range(3)}))
+    assert three.high - three.low > 0.1, "three equal means say little of how far means lie apart"
+
+
+def test_one_problem_has_no_interval() -> None:
+    assert estimate({0: {"x": 0.5}}) == Estimate(0.5)
+    found = difference({0: {"x": 1.0}, 1: {"x": 0.5}}, {0: {"x": 0.0}, 1: {"x": 0.5}})
+    assert found is not None and found.points == Estimate(0.5) and found.points.clear is None and found.relative is None
 
 
 def test_what_two_arms_have_in_common_cancels() -> None:
@@ -82,7 +102,7 @@ def test_what_two_arms_have_in_common_cancels() -> None:
     alone = estimate(better)
     assert found.points.high - found.points.low < (alone.high - alone.low) / 2
     same = difference(hard, hard)
-    assert same is not None and (same.points.low, same.points.mean, same.points.high) == (0, 0, 0)
+    assert same is not None and same.points.low < same.points.mean == 0 < same.points.high < 0.03
     assert not same.points.clear
 
 
@@ -92,11 +112,19 @@ def test_only_common_seeds_and_problems_are_compared() -> None:
     found = difference(a, b)
     assert found is not None and (found.seeds, found.problems) == (2, 2)
     assert found.points.mean == 0.75
-    assert found.relative is None, "the other arm may be 0 in a draw"
+    assert found.relative is None, "the other is not clear of 0"
     assert difference({0: {"x": 1.0}}, {1: {"x": 1.0}}) is None
 
 
 def test_relative_is_of_the_means() -> None:
-    found = difference({0: {"x": 0.9, "y": 0.9}}, {0: {"x": 0.6, "y": 0.6}})
+    b = scores(random.Random(6), 1, 400, 0.6)
+    a = {0: {name: min(1.0, score + (int(name) % 10 < 3)) for name, score in b[0].items()}}
+    found = difference(a, b)
     assert found is not None and found.relative is not None
-    assert found.relative.mean == pytest.approx(0.5) and found.relative.low == pytest.approx(0.5)
+    ratio = mean_of(a) / mean_of(b) - 1
+    assert found.relative.mean == pytest.approx(ratio)
+    # Near enough to the delta method, where the denominator is sure.
+    rest = np.array([(a[0][n] - (1 + ratio) * b[0][n]) / mean_of(b) for n in b[0]])
+    half = 1.96 * float(np.std(rest)) / math.sqrt(400)
+    assert found.relative.low == pytest.approx(ratio - half, abs=0.01)
+    assert found.relative.high == pytest.approx(ratio + half, abs=0.012)

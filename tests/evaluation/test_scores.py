@@ -8,6 +8,7 @@ import pytest
 
 from pmd_agent.evaluation.scores import Outcome, accuracy, pass_at_k, score
 from pmd_agent.types import Problem, Verdict
+from pmd_agent.verifiers.code import CodeVerifier
 
 UNCHECKED = Verdict(None, None, "the checker broke", "A")
 
@@ -53,14 +54,31 @@ def test_an_outcome_counts() -> None:
         ((wrong("B"), right("A")), False),
         ((wrong("B"), wrong("C"), right("A"), right("A")), True),
         ((wrong(None), wrong(None), right("A")), True),
-        ((wrong(None), wrong(None)), False),
         ((wrong("B"), right("A"), UNCHECKED, UNCHECKED), False),
-        ((UNCHECKED,), False),
-        ((), False),
+        ((wrong(None), wrong(None)), None),
+        ((right(None), wrong(None)), None),
+        ((right(None), wrong("B")), None),
+        ((), None),
     ],
 )
-def test_the_majority_of_given_answers_the_first_of_a_tie(verdicts: tuple[Verdict, ...], majority: bool) -> None:
+def test_the_majority_of_given_answers_the_first_of_a_tie(verdicts: tuple[Verdict, ...], majority: bool | None) -> None:
     assert outcome(*verdicts).majority is majority
+
+
+def test_an_answer_that_could_not_be_read_loses_the_vote_where_others_could() -> None:
+    problems = [Problem("p", "?"), Problem("q", "?")]
+    found = score(problems, [[wrong(None), wrong(None)], [right("A")]])
+    assert [o.majority for o in found] == [False, True] and accuracy(found)["maj"] == 0.5
+
+
+def test_rewards_alone_and_programs_have_no_majority() -> None:
+    """Two right programs that are spelt differently would lose against two wrong ones that are alike."""
+    rewards = score([Problem("p", "?"), Problem("q", "?")], [[right(None), right(None)], [wrong(None), wrong(None)]])
+    programs = score([Problem("p", "?")], [[right("a+b"), right("b+a"), wrong("0"), wrong("0")]], votes=False)
+    for found, average in ((rewards, 0.5), (programs, 0.5)):
+        assert {o.majority for o in found} == {None}
+        assert accuracy(found)["maj"] is None and accuracy(found)["avg"] == average
+    assert CodeVerifier.votes is False
 
 
 def test_partial_credit_below_the_threshold_is_not_correct() -> None:

@@ -19,8 +19,8 @@ from pmd_agent.distillation.teacher_prompt import (
     LESSONS,
     PROBLEM,
     STRATEGIES,
-    read,
     student_messages,
+    teacher_page,
 )
 from pmd_agent.memory import Memory, recall
 from pmd_agent.policies.base import special_tokens_of
@@ -60,7 +60,7 @@ def checked(context: TeacherContext, rollout: str | None, policy: LocalPolicy, s
     def tokens(text: str) -> int:
         return len(policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
 
-    found = read(
+    found = teacher_page(
         context, rollout, max_tokens=BUDGET, count_tokens=tokens, special_tokens=policy.special_tokens
     ).messages
     assert found[0] == bare[0] and [m["role"] for m in found] == ["system", "user"]

@@ -1,4 +1,4 @@
-"""Loading models and adapters, choosing whose weights answer, and what is said when that fails."""
+"""Loading models, and what is said when that fails."""
 
 from __future__ import annotations
 
@@ -13,23 +13,8 @@ import torch
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.models import loading
-from pmd_agent.models.loading import (
-    STUDENT,
-    TEACHER,
-    adapter_parameters,
-    answering_as,
-    attach_lora,
-    choose_device,
-    choose_dtype,
-    copy_adapter,
-    load_adapter,
-    load_base,
-    load_tokenizer,
-    resolve_model,
-)
+from pmd_agent.models.loading import check_model, choose_device, choose_dtype, load_base, load_tokenizer, resolve_model
 
-Load = Callable[..., Any]
-LORA: dict[str, Any] = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear", "seed": 0, "teacher": True}
 SMALL: dict[str, Any] = {
     "vocab_size": 50,
     "hidden_size": 16,
@@ -37,19 +22,12 @@ SMALL: dict[str, Any] = {
     "num_attention_heads": 2,
     "intermediate_size": 16,
 }
-IDS = torch.tensor([[5, 6, 7, 8]])
 
 
 @pytest.fixture
 def copied(tiny_folder: Path, tmp_path: Path) -> Path:
     """The tiny model's folder, to be damaged."""
     return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
-
-
-def logits(model: Any) -> torch.Tensor:
-    with torch.no_grad():
-        found: torch.Tensor = model(input_ids=IDS).logits
-    return found
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -138,6 +116,14 @@ def break_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def lose_a_tensor(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def change(folder: Path, **values: Any) -> None:
     file = folder / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
@@ -151,7 +137,7 @@ def other_width(folder: Path) -> None:
     change(folder, intermediate_size=48)
 
 
-@pytest.mark.parametrize("damage", [cut_weights, lose_weights, break_config, unknown_kind, other_width])
+@pytest.mark.parametrize("damage", [cut_weights, lose_weights, lose_a_tensor, break_config, unknown_kind, other_width])
 def test_a_damaged_model_is_an_error_to_mend(damage: Callable[[Path], None], copied: Path) -> None:
     damage(copied)
     with pytest.raises(PolicyError, match="cannot be loaded") as error:
@@ -175,6 +161,34 @@ def test_a_tokenizer_without_a_chat_template(copied: Path) -> None:
         load_tokenizer(str(copied))
 
 
+def test_a_model_with_code_of_its_own_is_refused_without_a_question(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("nobody is asked"))
+    change(copied, model_type="frob", auto_map={"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"})
+    (copied / "own.py").write_text("raise SystemExit('it ran')")
+    for load in (load_base, check_model):
+        with pytest.raises(PolicyError, match="program code of its own"):
+            load(str(copied))
+
+
+def test_a_sound_model_has_nothing_odd(tiny_folder: Path) -> None:
+    assert check_model(str(tiny_folder)) == [] == check_model("box")
+
+
+@pytest.mark.parametrize("ids", [None, [], -1, 10_000])
+def test_a_model_without_an_end_is_refused(copied: Path, ids: Any) -> None:
+    """Also where its end is an id that no token has."""
+    change(copied, eos_token_id=ids)
+    (copied / "generation_config.json").unlink()
+    file = copied / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in config.items() if key not in ("eos_token", "pad_token")}))
+    with pytest.raises(PolicyError, match="no end-of-sequence token") as error:
+        check_model(str(copied))
+    assert "eos_token" in error.value.hint
+
+
 def test_devices_and_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
@@ -187,138 +201,6 @@ def test_devices_and_types(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_dtype("float32", torch.device("cuda")) == torch.float32
 
 
-# --- adapters ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_fresh_adapter_changes_nothing_and_is_the_teachers_too(load_tiny: Load) -> None:
-    model = attach_lora(load_tiny(), **LORA)
-    expected = logits(load_tiny())
-    for who in ("current", "initial", "ema"):
-        with answering_as(model, who):
-            assert torch.equal(logits(model), expected)
-    student, teacher = adapter_parameters(model, STUDENT), adapter_parameters(model, TEACHER)
-    assert student.keys() == teacher.keys() and len(student) == 28
-    assert all(torch.equal(p, teacher[name]) for name, p in student.items())
-    assert {name for name, p in model.named_parameters() if p.requires_grad} == {
-        name for name, _ in model.named_parameters() if f".{STUDENT}." in name
-    }
-
-
-def test_an_adapter_follows_from_its_seed(load_tiny: Load) -> None:
-    def made(seed: int) -> dict[str, Any]:
-        torch.rand(seed + 1)
-        return dict(adapter_parameters(attach_lora(load_tiny(), **(LORA | {"seed": seed})), STUDENT))
-
-    first, again, other = made(0), made(0), made(1)
-    assert all(torch.equal(p, again[name]) for name, p in first.items())
-    assert any(not torch.equal(p, other[name]) for name, p in first.items())
-
-
-def test_adapters_are_float32_on_a_bfloat16_base(tiny_folder: Path) -> None:
-    model = attach_lora(load_base(str(tiny_folder), dtype="bfloat16", device="cpu"), **LORA)
-    for adapter in (STUDENT, TEACHER):
-        assert {p.dtype for p in adapter_parameters(model, adapter).values()} == {torch.float32}
-
-
-def test_no_teacher_where_none_is_asked_for(load_tiny: Load) -> None:
-    model = attach_lora(load_tiny(), **(LORA | {"teacher": False}))
-    assert adapter_parameters(model, TEACHER) == {}
-
-
-def test_targets_are_modules_of_the_model(load_tiny: Load) -> None:
-    model = attach_lora(load_tiny(), **(LORA | {"targets": ("q_proj", "v_proj")}))
-    assert all("q_proj" in name or "v_proj" in name for name in adapter_parameters(model, STUDENT))
-    with pytest.raises(PolicyError, match="LoRA does not fit") as error:
-        attach_lora(load_tiny(), **(LORA | {"targets": ("frob",)}))
-    assert "distill.lora.targets" in error.value.hint
-
-
-def test_everyone_answers_with_weights_of_their_own(load_student: Load, load_tiny: Load) -> None:
-    model = load_student(teacher=True)
-    student = logits(model)
-    with answering_as(model, "current"):
-        assert torch.equal(logits(model), student)
-    with answering_as(model, "initial"):
-        torch.testing.assert_close(logits(model), logits(load_tiny()))
-    with answering_as(model, "ema"):
-        teacher = logits(model)
-    assert not torch.allclose(teacher, student, atol=0.1)
-    copy_adapter(model, TEACHER, STUDENT)
-    assert torch.equal(logits(model), teacher)
-
-
-@pytest.mark.parametrize("who", ["initial", "current", "ema"])
-def test_afterwards_the_student_answers_and_learns_again(load_student: Load, who: Any) -> None:
-    model = load_student(teacher=True)
-    before = logits(model)
-    with pytest.raises(RuntimeError, match="inside"), answering_as(model, who):
-        raise RuntimeError("inside")
-    assert torch.equal(logits(model), before)
-    assert all(p.requires_grad for p in adapter_parameters(model, STUDENT).values())
-    assert not any(p.requires_grad for p in adapter_parameters(model, TEACHER).values())
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.05, 0.9, 1.0])
-def test_copying_at_a_rate(load_student: Load, rate: float) -> None:
-    model = load_student(teacher=True)
-    student = {name: p.detach().clone() for name, p in adapter_parameters(model, STUDENT).items()}
-    teacher = {name: p.detach().clone() for name, p in adapter_parameters(model, TEACHER).items()}
-    copy_adapter(model, STUDENT, TEACHER, rate)
-    for name, p in adapter_parameters(model, TEACHER).items():
-        torch.testing.assert_close(p.detach(), (1 - rate) * teacher[name] + rate * student[name], rtol=0, atol=1e-7)
-    for name, p in adapter_parameters(model, STUDENT).items():
-        assert torch.equal(p, student[name])
-
-
-@pytest.fixture
-def adapter(load_student: Load, tmp_path: Path) -> Path:
-    load_student().save_pretrained(tmp_path / "saved", selected_adapters=[STUDENT])
-    return tmp_path / "saved" / STUDENT
-
-
-def test_a_saved_adapter_answers_as_it_did(adapter: Path, load_student: Load, load_tiny: Load) -> None:
-    loaded = load_adapter(load_tiny(), adapter)
-    assert torch.equal(logits(loaded.eval()), logits(load_student()))
-    assert not any(p.requires_grad for p in loaded.parameters())
-
-
-def test_no_adapter_where_one_is_expected(tmp_path: Path, load_tiny: Load) -> None:
-    with pytest.raises(PolicyError, match="holds no adapter"):
-        load_adapter(load_tiny(), tmp_path)
-
-
-def cut_adapter(folder: Path) -> None:
-    (folder / "adapter_model.safetensors").write_bytes(b"short")
-
-
-def lose_adapter(folder: Path) -> None:
-    (folder / "adapter_model.safetensors").unlink()
-
-
-def break_adapter(folder: Path) -> None:
-    (folder / "adapter_config.json").write_text("{")
-
-
-@pytest.mark.parametrize("damage", [cut_adapter, lose_adapter, break_adapter])
-def test_a_damaged_adapter_is_an_error_to_mend(damage: Callable[[Path], None], adapter: Path, load_tiny: Load) -> None:
-    damage(adapter)
-    with pytest.raises(PolicyError, match="does not fit this model"):
-        load_adapter(load_tiny(), adapter)
-
-
-def test_an_adapter_of_another_model_is_refused(adapter: Path) -> None:
-    from transformers import GPT2Config, GPT2LMHeadModel, Qwen3Config, Qwen3ForCausalLM
-
-    narrow = Qwen3Config(**(SMALL | {"num_hidden_layers": 2}), num_key_value_heads=2, head_dim=8)
-    for other in (
-        Qwen3ForCausalLM(narrow),
-        GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)),
-    ):
-        with pytest.raises(PolicyError, match="does not fit this model") as error:
-            load_adapter(other, adapter)
-        assert "trained on" in error.value.hint
-
-
 def test_the_first_line_of_an_error() -> None:
-    assert loading._first_line(ValueError("\n  one \ntwo")) == "one"
-    assert loading._first_line(KeyError()) == "KeyError"
+    assert loading.first_line(ValueError("\n  one \ntwo")) == "one"
+    assert loading.first_line(KeyError()) == "KeyError"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pmd_agent.errors import PolicyError
-from pmd_agent.models.loading import load_adapter
+from pmd_agent.models.adapters import load_adapter
 from pmd_agent.policies import Messages
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.types import Sampling
@@ -125,7 +125,7 @@ def test_a_model_that_trains_goes_on_training(load_student: Callable[..., Any], 
 
 
 def test_weights_changed_in_place_answer_at_once(load_student: Callable[..., Any], tokenizer: Any) -> None:
-    from pmd_agent.models.loading import STUDENT, adapter_parameters
+    from pmd_agent.models.adapters import STUDENT, adapter_parameters
 
     model = load_student()
     policy = LocalPolicy(model, tokenizer, name="tiny")

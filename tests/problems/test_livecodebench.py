@@ -16,6 +16,7 @@ import pytest
 
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems import hidden_tests, livecodebench
+from pmd_agent.recipe.problems import LiveCodeBenchProblems
 from pmd_agent.types import Problem
 
 Write = Callable[..., Path]
@@ -56,6 +57,7 @@ def given(problem: Problem) -> list[str]:
 def test_half_of_the_tests_are_trained_on_and_all_are_scored(write: Write, kind: str) -> None:
     split = livecodebench.load(write("test6.jsonl", *(row(i, kind=kind) for i in range(20))))
     assert [p.id for p in split.train] == [p.id for p in split.test] == [f"livecodebench/abc{i}" for i in range(20)]
+    assert split.same_problems is LiveCodeBenchProblems.same_problems is True
     for half, full in zip(split.train, split.test, strict=True):
         assert (half.prompt, half.system, half.kind) == (full.prompt, full.system, "easy")
         assert given(full) == [f"{i}\n1" for i in range(7)]

@@ -124,6 +124,27 @@ def test_tuning_chooses_by_validation_and_the_test_plays_no_part(tmp_path: Path)
     assert yaml.safe_load(yaml.safe_dump(chosen)) == chosen
 
 
+@pytest.mark.parametrize("own", [None, "3"])
+def test_a_run_has_its_share_of_the_cores_unless_the_user_said_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str | None
+) -> None:
+    given = []
+
+    def note(*_: Any, env: dict[str, str], **__: Any) -> None:
+        given.append(env["OMP_NUM_THREADS"])
+        raise OSError(12, "enough")
+
+    monkeypatch.setattr("pmd_agent.sweep.run.subprocess.Popen", note)
+    monkeypatch.setattr("pmd_agent.sweep.run.os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+    sweep = load_sweep(write(tmp_path))
+    with pytest.raises(RunError, match="2 of 2 runs failed"):
+        run_all(runs_of(sweep), sweep.recipe, Console(io.StringIO(), io.StringIO()), jobs=2)
+    assert given == [own or "4"] * 2
+
+
 def test_a_process_that_cannot_be_started_is_a_failure_of_its_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

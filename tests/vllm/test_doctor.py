@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,32 @@ def test_a_machine_without_vllm_or_gpu(installed: dict[str, str | None]) -> None
     assert found(checks, "port").state == "ok"
     installed["peft"] = None
     assert found(examine(), "peft") == Check("peft", "gap", "not installed", "pip install pmd-agent")
+
+
+def test_vllm_is_no_gap_for_a_recipe_without_it(installed: dict[str, str | None]) -> None:
+    local, served = ({"policy": {"type": kind, "model": "box"}} for kind in ("local", "vllm"))
+    assert found(examine(parse_recipe(local)), "vllm").state == "note"
+    assert found(examine(parse_recipe(served)), "vllm").state == "gap"
+
+
+def test_a_recipes_model_is_tried_without_its_weights(
+    installed: dict[str, str | None], tiny_folder: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+    (model / "model.safetensors").write_bytes(b"not read")
+
+    def conversation() -> list[Check]:
+        recipe = parse_recipe({"policy": {"type": "local", "model": str(model)}})
+        return [check for check in examine(recipe) if check.name == "conversation"]
+
+    assert [check.state for check in conversation()] == ["ok"]
+    template = (model / "chat_template.jinja").read_text()
+    (model / "chat_template.jinja").write_text(template.replace("<|im_end|>", "<|im_start|>"))
+    (odd,) = conversation()
+    assert odd.state == "note" and "ends a turn with" in odd.found
+    (model / "chat_template.jinja").write_text("nothing")
+    (lost,) = conversation()
+    assert lost.state == "gap" and "loses or changes" in lost.found and "policy.model" in lost.mend
 
 
 @pytest.mark.parametrize(
@@ -111,6 +138,19 @@ def test_models_on_the_hub(
 
 
 def test_the_command_prints_a_table_and_what_to_type() -> None:
-    code = "import sys; from pmd_agent.cli.doctor import doctor; doctor(None, None); sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.startswith("check") and "cores" in done.stdout
+    code = """
+import sys
+import typer
+from pmd_agent import doctor
+from pmd_agent.cli.doctor import doctor as command
+doctor._vllm = lambda recipe: doctor.Check("vllm", "ok", "there")
+command(None, None)
+doctor._vllm = lambda recipe: doctor.Check("vllm", "gap", "missing", "type this")
+try:
+    command(None, None)
+except typer.Exit as ended:
+    sys.exit(7 if ended.exit_code == 1 and "torch" not in sys.modules else 3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.startswith("check") and "cores" in done.stdout and "vllm: type this" in done.stdout

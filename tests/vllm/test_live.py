@@ -52,7 +52,8 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Three, with random weights that are large enough to change answers."""
     import torch
 
-    from pmd_agent.models.loading import STUDENT, adapter_parameters, attach_lora, load_base
+    from pmd_agent.models.adapters import STUDENT, adapter_parameters, attach_lora
+    from pmd_agent.models.loading import load_base
 
     folders = []
     for seed in range(3):
@@ -82,7 +83,8 @@ def tokenizer() -> Any:
 
 @pytest.fixture(scope="module")
 def local(tokenizer: Any) -> LocalPolicy:
-    from pmd_agent.models.loading import load_adapter, load_base
+    from pmd_agent.models.adapters import load_adapter
+    from pmd_agent.models.loading import load_base
 
     def load(adapter: Path | None) -> Any:
         base = load_base("box", dtype="float32", device="cpu")
@@ -288,7 +290,8 @@ def test_a_wrong_key_is_an_error_that_says_so(policy: VllmPolicy, tokenizer: Any
 
 
 def test_an_adapter_of_too_high_a_rank_is_an_error(policy: VllmPolicy, tmp_path: Path) -> None:
-    from pmd_agent.models.loading import STUDENT, attach_lora, load_base
+    from pmd_agent.models.adapters import STUDENT, attach_lora
+    from pmd_agent.models.loading import load_base
 
     base = load_base("box", dtype="float32", device="cpu")
     model = attach_lora(base, rank=32, alpha=32, dropout=0.0, targets="all-linear", seed=0, teacher=False)

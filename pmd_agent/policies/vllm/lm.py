@@ -23,6 +23,7 @@ from dspy.clients.engines.litellm_engine import LiteLLMEngine
 from dspy.lm15 import Request, Response
 
 from pmd_agent.errors import PolicyError
+from pmd_agent.models.templates import Messages
 from pmd_agent.policies.batching import _messages
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class VllmEngine:
             "chat_template_kwargs": {"enable_thinking": self._policy.thinking},
         }
         return replace(
-            request,
+            self._as_turns(request, messages),
             config=replace(
                 config,
                 seed=int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:6], "big"),
@@ -125,6 +126,19 @@ class VllmEngine:
                 extensions={**(config.extensions or {}), "extra_body": extensions},
             ),
         )
+
+    def _as_turns(self, request: Request, messages: Messages) -> Request:
+        """The server renders the template itself: it gets what the template can take."""
+        turns = self._policy.template.turns(messages)
+        if turns == messages:
+            return request
+        taken = tuple(
+            lm15.Message.assistant(turn["content"])
+            if turn["role"] == "assistant"
+            else lm15.Message.user(turn["content"])
+            for turn in turns
+        )
+        return replace(request, system=None, messages=taken)
 
 
 class AsyncVllmEngine:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
+from pmd_agent.models.templates import ChatTemplate
 from pmd_agent.policies.base import Messages, special_tokens_of
 from pmd_agent.policies.vllm.client import Lost, NotServed, VllmClient
 from pmd_agent.policies.vllm.server import Server, VllmServer
@@ -67,6 +68,7 @@ class VllmPolicy:
         self.server, self.tokenizer, self.context = server, tokenizer, context
         self.version = 0
         self.special_tokens = special_tokens_of(tokenizer)
+        self.template = ChatTemplate(tokenizer, str(getattr(tokenizer, "name_or_path", "")), thinking=thinking)
         self.thinking, self.timeout = thinking, timeout
         self._eos_ids, self._in_flight, self._sleeps = sorted(set(eos_ids)), in_flight, sleep
         self._client = VllmClient(connections=in_flight, timeout=timeout)
@@ -81,10 +83,7 @@ class VllmPolicy:
 
     def encode(self, messages: Messages) -> list[int]:
         """The prompt as token ids, chat template applied."""
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, enable_thinking=self.thinking
-        )
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        ids: list[int] = self.tokenizer(self.template.render(messages), add_special_tokens=False).input_ids
         return ids
 
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:

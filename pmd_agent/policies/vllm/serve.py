@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import subprocess
+import sys
+from pathlib import Path
 
-from pmd_agent.errors import RunError
+from pmd_agent.errors import PolicyError, RunError
 from pmd_agent.policies.vllm.command import adapter_rank, server_command, server_environment, settings_of
 from pmd_agent.policies.vllm.leash import Leash, clear_up
 from pmd_agent.recipe import ScriptedPolicySection
@@ -34,6 +38,36 @@ def serving(
     )
     command = server_command(settings, port=port, host=host, adapters={run.recipe.name: folder})
     return command, server_environment(settings, adapters_change=False)
+
+
+def check(run: RunDir) -> list[str]:
+    """What is odd about the run's model. Raises PolicyError where it or its adapter would not answer as what was learnt."""
+    from pmd_agent.models.adapters import check_adapter
+    from pmd_agent.models.loading import check_model
+
+    section = run.recipe.policy
+    assert not isinstance(section, ScriptedPolicySection), "`serving` has refused it"
+    odd = check_model(section.model)
+    check_adapter(section.model, run.adapter_path)
+    return odd
+
+
+def require_vllm(python: str) -> None:
+    """Raises PolicyError where that interpreter has no vLLM; nothing of vLLM is imported."""
+    look = "import importlib.util, sys; sys.exit(3 if importlib.util.find_spec('vllm') is None else 0)"
+    hint = (
+        "Install it (`pip install 'pmd-agent[vllm]'`; without a GPU: docs/vllm.md), "
+        "or name an interpreter that has it: --python PATH."
+    )
+    if Path(python).absolute() == Path(sys.executable).absolute():
+        found = importlib.util.find_spec("vllm") is not None
+    else:
+        try:
+            found = subprocess.run([python, "-c", look], capture_output=True, timeout=60).returncode != 3
+        except (OSError, subprocess.SubprocessError) as error:
+            raise PolicyError(f"The interpreter {python} cannot be run: {error}", hint) from None
+    if not found:
+        raise PolicyError(f"vLLM is not installed for {python}, and `pmd serve` runs it.", hint)
 
 
 def serve(command: list[str], environment: dict[str, str]) -> int:

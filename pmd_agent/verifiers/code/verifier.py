@@ -35,6 +35,9 @@ from pmd_agent.verifiers.code.shown import shown
 class CodeVerifier:
     """Thread-safe. Close it, or let it go with the process."""
 
+    votes = False
+    """Its answers are programs: two right ones are rarely spelt alike."""
+
     def __init__(
         self,
         *,

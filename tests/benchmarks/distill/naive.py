@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation.example import Example
-from pmd_agent.models.loading import STUDENT, TEACHER, adapter_parameters, answering_as, copy_adapter
+from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters, answering_as, copy_adapter
 from pmd_agent.recipe.distill import DistillSection
 
 

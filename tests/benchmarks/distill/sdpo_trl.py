@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from pmd_agent.distillation.example import Example
-from pmd_agent.models.loading import STUDENT, adapter_parameters
+from pmd_agent.models.adapters import STUDENT, adapter_parameters
 from pmd_agent.recipe.distill import DistillSection
 
 
