@@ -96,7 +96,8 @@ CELLS = [
 
     class Mine(dspy.Module):
         def forward(self, problem, experiences):
-            return dspy.Prediction(strategies=[f"Of {len(experiences)} attempts learn the best."], lessons=[])
+            said = [f"Of {len(experiences)} attempts learn the best."]
+            return dspy.Prediction(strategies=said, lessons=said)
 
     small = ["steps=2", "rollout.problems=2", "rollout.samples=2", "rollout.max_tokens=48", "name=mine"]
     """,
