@@ -36,14 +36,14 @@ FAILED = example((ADD, False), ("Use zog min: 37 zog 14 = 14.", False))
     ("prediction", "expected"),
     [
         (said(["Use zog max."], ["Never zog add."]), 1.0),
-        (said(["a", "a", "", "b"], ["c"]), 3 / 5),
-        (said(["x" * 31], ["a"]), 1 / 2),
-        (said([str(n) for n in range(10)]), 8 / 10),
-        (said("no list", ["a"]), 1 / 2),
+        (said(["Add.", "Add.", "", "Bet."], ["Cut."]), 3 / 5),
+        (said(["x" * 31], ["Add."]), 1 / 2),
+        (said([f"Use rule {n}." for n in range(10)]), 8 / 10),
+        (said("no list", ["Add."]), 1 / 2),
         (said(), 0.0),
         (dspy.Prediction(other=1), 0.0),
         (None, 0.0),
-        ({"lessons": ["a"]}, 1.0),
+        ({"lessons": ["Add."]}, 1.0),
     ],
 )
 def test_parse(prediction: Any, expected: float) -> None:
@@ -72,10 +72,10 @@ def test_support(given: dspy.Example, prediction: Any, expected: float) -> None:
 
 
 def test_the_reasons_name_the_sentences() -> None:
-    told = support(MIXED, said(["Use zog add.", "It is 74."]), None, "contrast", [])
+    told = support(MIXED, said(["Use zog add.", "Answer with 74."]), None, "contrast", [])
     assert told.score == 0.0
-    assert "'Use zog add.' is not borne out" in told.feedback and "'It is 74.' states the final answer" in told.feedback
-    assert "at most 8 distinct sentences" in parse(MIXED, said(["a", "a"]), None, "contrast", []).feedback
+    assert "'Use zog add.' is not borne out" in told.feedback and "'Answer with 74.' states the final answer" in told.feedback
+    assert "at most 8 distinct sentences" in parse(MIXED, said(["Add.", "Add."]), None, "contrast", []).feedback
 
 
 @pytest.mark.parametrize("metric", [parse, support, teacher_gain_by(lambda *_: [0.5, -0.5])])
@@ -98,10 +98,10 @@ def test_teacher_gain_is_what_correct_attempts_win_over_wrong_ones() -> None:
         return [0.7, 0.2][: len(attempts)]
 
     metric = teacher_gain_by(shifts)
-    assert metric(MIXED, said(["Use zog max.", "It is 74."], ["Never zog add."])) == pytest.approx(
+    assert metric(MIXED, said(["Use zog max.", "Answer with 74."], ["Never zog add."])) == pytest.approx(
         1 / (1 + math.exp(-0.5))
     )
     assert read == [("p", ["Use zog max."], ["Never zog add."], 2)], "what tells the answer is not read"
-    assert metric(MIXED, said(["It is 74."])) == 0.5 and metric(MIXED, said()) == 0.5 and metric(MIXED, None) == 0.0
+    assert metric(MIXED, said(["Answer with 74."])) == 0.5 and metric(MIXED, said()) == 0.5 and metric(MIXED, None) == 0.0
     assert metric(FAILED, said([], ["Never zog add."])) == pytest.approx(1 / (1 + math.exp(0.45))), "wrong ones rose"
     assert len(read) == 2
