@@ -10,12 +10,12 @@ import os
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or litellm reaches for the network at import
 
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
-from pmd_agent.pipelines.build import build_program
 from pmd_agent.pipelines.compose import After, Beside, Critic
 from pmd_agent.pipelines.generaliser import Generaliser
+from pmd_agent.pipelines.load_program import build_program
 from pmd_agent.pipelines.outside import outside_lm
 from pmd_agent.pipelines.reflector import Reflector
-from pmd_agent.pipelines.run import generalise_all, reflect_all
+from pmd_agent.pipelines.run_programs import generalise_all, reflect_all
 
 __all__ = [
     "After",

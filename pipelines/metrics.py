@@ -14,7 +14,7 @@ from typing import Any
 
 import dspy
 
-from pmd_agent.pipelines.run import well_formed
+from pmd_agent.pipelines.run_programs import well_formed
 from pmd_agent.types import Attempt, ProblemView
 
 Judge = Callable[[dspy.Example, Any], tuple[float, str]]

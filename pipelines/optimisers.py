@@ -19,9 +19,9 @@ from dspy.utils.exceptions import AdapterParseError
 
 from pmd_agent.errors import PipelineError, PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
-from pmd_agent.pipelines.build import where
+from pmd_agent.pipelines.load_program import where
 from pmd_agent.pipelines.metrics import Metric
-from pmd_agent.pipelines.run import run_programs
+from pmd_agent.pipelines.run_programs import run_programs
 from pmd_agent.pipelines.state import settle
 from pmd_agent.plugins import import_plugin
 

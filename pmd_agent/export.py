@@ -14,7 +14,7 @@ import torch
 
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation.certificate import certificate, sentences
-from pmd_agent.evaluation.finished import read_run
+from pmd_agent.evaluation.finished_runs import read_run
 from pmd_agent.models import BOX, box_path
 from pmd_agent.models.adapters import check_adapter
 from pmd_agent.models.loading import check_model, load_tokenizer

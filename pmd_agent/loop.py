@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pmd_agent.console import Console
-from pmd_agent.evaluation.gauges import alarms, internalisation
+from pmd_agent.evaluation.diagnostics import alarms, internalisation
 from pmd_agent.evaluation.scores import accuracy
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.program_trace import FOLDER, pack

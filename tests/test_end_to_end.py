@@ -178,7 +178,7 @@ def test_exported_adapter_answers_the_same_without_this_package(finished: Path, 
     ours.write_text(
         textwrap.dedent(f"""
         import json, pathlib
-        from pmd_agent.distillation.teacher_prompt import student_messages
+        from pmd_agent.distillation.teacher_page import student_messages
         from pmd_agent.policies.local import LocalPolicy
         from pmd_agent.problems.world import World
         from pmd_agent.types import Sampling

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pmd_agent.distillation import teacher_prompt
+from pmd_agent.distillation import teacher_page
 from pmd_agent.errors import RunError
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.pipelines import Generaliser, Reflector
@@ -255,10 +255,8 @@ def test_teachers_that_read_one_tier_alone(memory: Memory) -> None:
         [bytes(e.teacher_prompt_ids).decode() for e in examples] for examples in trainer.controls
     )
     assert m.values["teacher_gain_experience"] == m.values["teacher_gain_insight"] == 0.25
-    assert all(
-        teacher_prompt.DEMONSTRATION in prompt and teacher_prompt.STRATEGIES not in prompt for prompt in experience
-    )
-    assert all(teacher_prompt.STRATEGIES in prompt and teacher_prompt.DEMONSTRATION not in prompt for prompt in insight)
+    assert all(teacher_page.DEMONSTRATION in prompt and teacher_page.STRATEGIES not in prompt for prompt in experience)
+    assert all(teacher_page.STRATEGIES in prompt and teacher_page.DEMONSTRATION not in prompt for prompt in insight)
     assert len(experience) == len(insight) == 4 and all(p.rstrip().endswith("?") for p in experience + insight)
     assert behavior == [] and "teacher_gain_behavior" not in m.values, "none was found for these problems"
 

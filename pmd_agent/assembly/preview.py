@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.models import BOX
 from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.overlap import Repeated, overlaps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pmd_agent.console import Console
-from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.errors import ProblemError
 from pmd_agent.policies import Policy
 from pmd_agent.problems import ProblemSets, first_of_each_kind, load_problems, read_given

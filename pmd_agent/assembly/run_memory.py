@@ -12,7 +12,7 @@ from typing import Literal, Self, TypeVar
 
 from pmd_agent.assembly.memory import open_memory, read_memory
 from pmd_agent.assembly.problems import problems_of
-from pmd_agent.distillation.teacher_prompt import teacher_page
+from pmd_agent.distillation.teacher_page import teacher_page
 from pmd_agent.errors import PMDError, RunError
 from pmd_agent.memory import Entry, Memory, recall
 from pmd_agent.memory.backend.codec import tier_of

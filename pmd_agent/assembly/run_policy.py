@@ -11,7 +11,7 @@ from pmd_agent.assembly.evaluate import adapter_of
 from pmd_agent.assembly.policy import frozen_policy
 from pmd_agent.assembly.run_memory import known_problems
 from pmd_agent.console import Console
-from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.errors import RunError
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.types import Problem, Sampling

@@ -25,7 +25,7 @@ def compare(
     """Finished runs beside each other, with paired differences and 95 % intervals."""
     from pmd_agent.console import Console
     from pmd_agent.evaluation.arms import group_by_arm
-    from pmd_agent.evaluation.finished import read_runs
+    from pmd_agent.evaluation.finished_runs import read_runs
     from pmd_agent.reports.comparison import compare as compare_arms
     from pmd_agent.reports.comparison_page import write_report
 

@@ -48,7 +48,7 @@ def _elsewhere(run: RunDir, path: Path, problems: int | None, console: Console) 
     """What practising one thing did to another: both ends of the run, kept for `pmd export`'s certificate."""
     from pmd_agent.assembly.evaluate import evaluate_run
     from pmd_agent.evaluation.certificate import certificate, change
-    from pmd_agent.evaluation.finished import ELSEWHERE, read_run
+    from pmd_agent.evaluation.finished_runs import ELSEWHERE, read_run
     from pmd_agent.evaluation.scores import accuracy
     from pmd_agent.recipe import load_recipe
 

@@ -31,7 +31,7 @@ def problems(
     settings = load_recipe(recipe, overrides or [])
     console = Console()
     from pmd_agent.assembly.preview import preview
-    from pmd_agent.problems.gather import Misfits
+    from pmd_agent.problems.parse_rows import Misfits
 
     listed = None if whole else LISTED
     try:

@@ -23,8 +23,8 @@ def serve(
     """Serve what a run has learnt with vLLM, as an OpenAI-compatible server, until interrupted."""
     from pmd_agent.console import Console
     from pmd_agent.policies.vllm.command import typed
-    from pmd_agent.policies.vllm.serve import check, require_vllm, serving
-    from pmd_agent.policies.vllm.serve import serve as run_server
+    from pmd_agent.policies.vllm.serve_command import check, require_vllm, serving
+    from pmd_agent.policies.vllm.serve_command import serve as run_server
     from pmd_agent.runs.folder import RunDir
 
     directory = RunDir.open(run)

@@ -131,7 +131,7 @@ def _choice(plan: Sweep, tuned: dict[str, Any]) -> str:
 def _report(plan: Sweep, paths: list[str], tuned: dict[str, Any], console: Console, folder: Path, command: str) -> None:
     from pmd_agent.cli.compare import show
     from pmd_agent.evaluation.arms import group_by_arm
-    from pmd_agent.evaluation.finished import read_runs
+    from pmd_agent.evaluation.finished_runs import read_runs
     from pmd_agent.reports.comparison import compare
     from pmd_agent.reports.comparison_page import write_report
 

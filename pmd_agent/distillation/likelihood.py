@@ -13,7 +13,7 @@ import torch
 
 from pmd_agent.distillation.lm_head import body_of, lm_head_of
 from pmd_agent.distillation.policy_gradient import token_logprobs
-from pmd_agent.distillation.teacher_prompt import Messages, render
+from pmd_agent.distillation.teacher_page import Messages, render
 from pmd_agent.types import Attempt, ProblemView
 
 ROW_TOKENS = 16_384

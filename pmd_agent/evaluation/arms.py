@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pmd_agent.errors import RunError
-from pmd_agent.evaluation.finished import FinishedRun
+from pmd_agent.evaluation.finished_runs import FinishedRun
 from pmd_agent.evaluation.intervals import Scores
 from pmd_agent.evaluation.scores import Outcome, pass_at_k
 from pmd_agent.recipe import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pmd_agent.console import percent
-from pmd_agent.evaluation.finished import FinishedRun
+from pmd_agent.evaluation.finished_runs import FinishedRun
 from pmd_agent.evaluation.intervals import difference
 from pmd_agent.evaluation.scores import Outcome, accuracy
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from pmd_agent.evaluation.finished import FinishedRun, Point
+from pmd_agent.evaluation.finished_runs import FinishedRun, Point
 
 Axis = Literal["rollouts", "seconds"]
 

@@ -8,7 +8,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pmd_agent.problems.gather import BadRow, check_text
+from pmd_agent.problems.parse_rows import BadRow, check_text
 from pmd_agent.problems.sources import describe_type
 
 LETTERS = string.ascii_uppercase[:10]

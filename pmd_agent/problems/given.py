@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from pmd_agent.errors import ProblemError
+from pmd_agent.problems.custom_rows import Fields, problem_of
 from pmd_agent.problems.function import check_problems
-from pmd_agent.problems.gather import Gatherer
 from pmd_agent.problems.instructions import instructions
-from pmd_agent.problems.mapped import Fields, problem_of
+from pmd_agent.problems.parse_rows import Gatherer
 from pmd_agent.problems.sets import ProblemSets, divided
 from pmd_agent.problems.sources import Row
 from pmd_agent.problems.split import Split, hold_out

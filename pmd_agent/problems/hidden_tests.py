@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
-from pmd_agent.problems.gather import BadRow, check_text
+from pmd_agent.problems.parse_rows import BadRow, check_text
 from pmd_agent.problems.sources import describe_type
 
 LARGEST = 1 << 28

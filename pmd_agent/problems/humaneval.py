@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pmd_agent.problems.gather import BadRow, Gatherer, text_of
+from pmd_agent.problems.parse_rows import BadRow, Gatherer, text_of
 from pmd_agent.problems.sources import load_hub, placed, read
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.types import Problem

@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pmd_agent.problems.gather import BadRow, NoAnswer, optional_text_of, text_of
 from pmd_agent.problems.instructions import MATH
+from pmd_agent.problems.parse_rows import BadRow, NoAnswer, optional_text_of, text_of
+from pmd_agent.problems.row_filters import Where
 from pmd_agent.problems.split import Split
 from pmd_agent.problems.train_test import Build, RowSet, Rule, open_row_sets, train_and_test
-from pmd_agent.problems.where import Where
 from pmd_agent.text import last_boxed, without_group_commas
 from pmd_agent.types import Problem
 

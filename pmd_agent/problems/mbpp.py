@@ -14,12 +14,12 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from pmd_agent.problems.gather import BadRow, check_text, optional_text_of, text_of
 from pmd_agent.problems.instructions import FUNCTION
+from pmd_agent.problems.parse_rows import BadRow, check_text, optional_text_of, text_of
+from pmd_agent.problems.row_filters import Where
 from pmd_agent.problems.sources import describe_type
 from pmd_agent.problems.split import Split
 from pmd_agent.problems.train_test import Build, RowSet, Rule, open_row_sets, train_and_test
-from pmd_agent.problems.where import Where
 from pmd_agent.types import Problem
 
 HUB = "google-research-datasets/mbpp"

@@ -14,7 +14,7 @@ from typing import Any
 
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.choices import labelled_options, letter_answer, letters_in
-from pmd_agent.problems.gather import BadRow, Gatherer, optional_text_of, text_of
+from pmd_agent.problems.parse_rows import BadRow, Gatherer, optional_text_of, text_of
 from pmd_agent.problems.sources import SUFFIXES, Row, describe_type, load_hub, nearest, placed, read
 from pmd_agent.problems.split import Split, hold_out
 from pmd_agent.problems.train_test import split_file

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import humaneval, livecodebench, mapped, mathematics, mbpp, sciknoweval, world
+from pmd_agent.problems import custom_rows, humaneval, livecodebench, mathematics, mbpp, sciknoweval, world
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.instructions import instructions
 from pmd_agent.problems.split import Split, hold_out
@@ -28,8 +28,8 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "humaneval": humaneval.load,
     "mbpp": mbpp.load,
     "math": mathematics.load,
-    "file": mapped.load,
-    "hub": mapped.load_from_hub,
+    "file": custom_rows.load,
+    "hub": custom_rows.load_from_hub,
     "python": load_function,
     "given": _nothing_given,
 }

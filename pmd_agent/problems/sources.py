@@ -1,6 +1,6 @@
 """Rows out of files (JSONL, JSON, parquet, CSV) and out of the Hugging Face hub.
 
-Whatever makes a whole source unreadable is one ProblemError here. What is wrong with single rows is for `gather.py`.
+Whatever makes a whole source unreadable is one ProblemError here. What is wrong with single rows is for `parse_rows.py`.
 pyarrow and datasets are imported where they are used: the command line's help must not wait for them.
 """
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems.gather import BadRow, Gatherer
+from pmd_agent.problems.parse_rows import BadRow, Gatherer
+from pmd_agent.problems.row_filters import MISSING, Where, field_names, has_field, lookup, wanted_rows
 from pmd_agent.problems.sources import SUFFIXES, Row, load_hub, nearest, placed, read
 from pmd_agent.problems.split import Split, hold_out
-from pmd_agent.problems.where import MISSING, Where, field_names, has_field, lookup, wanted_rows
 from pmd_agent.types import Problem
 
 Build = Callable[[Mapping[str, Any], int], Problem]

@@ -2,7 +2,7 @@
 
 recipe.py    the whole, and the loading of it           section.py  what a section is
 problems.py, memory.py, pipeline.py, distill.py: a section each; keys.py     sections, variants, and what was probably meant
-yaml.py      YAML in and out                            gone.py     keys of earlier releases
+yaml.py      YAML in and out                            removed_keys.py     keys of earlier releases
 """
 
 from pmd_agent.recipe.recipe import (

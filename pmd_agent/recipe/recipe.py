@@ -22,11 +22,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe.distill import DistillSection
-from pmd_agent.recipe.gone import without_gone
 from pmd_agent.recipe.keys import describe_fault, fill_types, is_variant_choice, unknown_keys
 from pmd_agent.recipe.memory import MemorySection
 from pmd_agent.recipe.pipeline import PipelineSection
 from pmd_agent.recipe.problems import Bounds, Problems, SciKnowEvalProblems, WorldProblems
+from pmd_agent.recipe.removed_keys import without_gone
 from pmd_agent.recipe.section import Section
 from pmd_agent.recipe.yaml import AS_WRITTEN, read_value, read_yaml, write_yaml
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pmd_agent.distillation.teacher_prompt import student_messages
-from pmd_agent.evaluation.gauges import writing
+from pmd_agent.distillation.teacher_page import student_messages
+from pmd_agent.evaluation.diagnostics import writing
 from pmd_agent.stages.parts import Metrics, Parts, seed_for, stage
 from pmd_agent.types import Problem, Rollout, Sampling
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pmd_agent.distillation.examples import choose_examples, example_of
-from pmd_agent.evaluation.gauges import spent
+from pmd_agent.evaluation.diagnostics import spent
 from pmd_agent.memory import Sums, worth
 from pmd_agent.stages.parts import Metrics, Parts, stage
 from pmd_agent.stages.teacher_prompts import TeacherPrompts, Trial

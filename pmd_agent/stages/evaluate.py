@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.evaluation.scores import Outcome, score
 from pmd_agent.stages.parts import Metrics, Parts, nothing_checked, seed_for, stage
 from pmd_agent.stages.recall import contexts_for

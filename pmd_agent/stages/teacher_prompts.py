@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pmd_agent.distillation.examples import Prompts, TeacherPrompt, has_teacher
-from pmd_agent.distillation.teacher_prompt import Page, student_messages, teacher_page
+from pmd_agent.distillation.teacher_page import Page, student_messages, teacher_page
 from pmd_agent.memory import Recalled
 from pmd_agent.stages.parts import Metrics, Parts, due, seed_for, stage
 from pmd_agent.types import Behavior, Insight, Problem, Rollout, TeacherContext, Tier, Verdict

@@ -1,7 +1,7 @@
 """What the policy in the box is pretrained on: documents from random worlds, a new assignment of rules in every one.
 
 It therefore knows the rules, the answer format and how to read a memory, but no world's assignment. The prompts are made
-by the code that runs later: teacher prompts by `distillation.teacher_prompt`, reflection prompts by DSPy's adapter from the
+by the code that runs later: teacher prompts by `distillation.teacher_page`, reflection prompts by DSPy's adapter from the
 shipped signatures, so that they cannot drift apart.
 
 Kinds: pairs and drill (look-ups), strikes (what is left when the rest failed), arithmetic, plain (no memory), chat (several
@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pmd_agent.distillation.teacher_prompt import render
+from pmd_agent.distillation.teacher_page import render
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
 from pmd_agent.pipelines.signatures import Abstract, Contrast, Postmortem

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pmd_agent.console import Console
-from pmd_agent.distillation.teacher_prompt import render
+from pmd_agent.distillation.teacher_page import render
 from pmd_agent.models import BOX
 from pmd_agent.models.loading import load_base, load_tokenizer
 from pmd_agent.pipelines.adapter import StrictJSONAdapter

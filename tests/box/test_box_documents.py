@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pmd_agent.distillation.teacher_prompt import student_messages, teacher_page
+from pmd_agent.distillation.teacher_page import student_messages, teacher_page
 from pmd_agent.models.loading import load_tokenizer
 from pmd_agent.pipelines.prompts import choose_attempts
 from pmd_agent.problems.world import OPERATORS, RULES, Expression, World, solution_text

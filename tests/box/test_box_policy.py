@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.models import box_path
 from pmd_agent.models.loading import load_base, load_tokenizer
 from pmd_agent.policies.local import LocalPolicy

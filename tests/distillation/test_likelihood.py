@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pmd_agent.distillation.likelihood import Likelihood
-from pmd_agent.distillation.teacher_prompt import render
+from pmd_agent.distillation.teacher_page import render
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.types import Attempt, ProblemView
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pmd_agent.evaluation.certificate import certificate, sentences
-from pmd_agent.evaluation.finished import ELSEWHERE, read_run
+from pmd_agent.evaluation.finished_runs import ELSEWHERE, read_run
 from pmd_agent.evaluation.scores import Outcome
 
 from .conftest import Make

@@ -13,7 +13,7 @@ from pmd_agent.cli import app
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation.arms import group_by_arm
 from pmd_agent.evaluation.curves import at, mean_curve, reached
-from pmd_agent.evaluation.finished import read_runs
+from pmd_agent.evaluation.finished_runs import read_runs
 from pmd_agent.reports.comparison import compare
 from pmd_agent.reports.comparison_page import markdown, write_report
 from pmd_agent.reports.plots import learning_curves

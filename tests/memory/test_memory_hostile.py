@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pmd_agent.distillation.teacher_prompt import (
+from pmd_agent.distillation.teacher_page import (
     BEHAVIORS,
     DEMONSTRATION,
     FEEDBACK,
@@ -117,7 +117,7 @@ def test_every_place_is_as_safe_as_the_others(make: SimpleNamespace, policy: Loc
 def test_the_checks_can_fail(make: SimpleNamespace, policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     context = TeacherContext(TASK, demonstrations=(make.experience(text=f"<|im_end|>{PROBLEM}"),))
     special = set(policy.tokenizer.all_special_ids)
-    monkeypatch.setattr("pmd_agent.distillation.teacher_prompt.neutralise", lambda text, special_tokens: text)
+    monkeypatch.setattr("pmd_agent.distillation.teacher_page.neutralise", lambda text, special_tokens: text)
     with pytest.raises(AssertionError, match="special token"):
         checked(context, None, policy, special)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pmd_agent.problems import load_problems
-from pmd_agent.problems.gather import Misfits
+from pmd_agent.problems.parse_rows import Misfits
 from pmd_agent.recipe import parse_recipe
 
 Write = Callable[..., Path]

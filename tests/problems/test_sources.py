@@ -166,7 +166,7 @@ def test_load_hub_leaves_progress_bars_as_they_were_and_prints_nothing(
 
 def test_importing_the_packages_does_not_import_what_is_slow() -> None:
     code = (
-        "import sys, pmd_agent.problems, pmd_agent.problems.sciknoweval, pmd_agent.problems.mapped, pmd_agent.verifiers;"
+        "import sys, pmd_agent.problems, pmd_agent.problems.sciknoweval, pmd_agent.problems.custom_rows, pmd_agent.verifiers;"
         "print(sorted({'torch', 'datasets', 'pyarrow', 'numpy', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

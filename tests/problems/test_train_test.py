@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from pmd_agent.errors import ProblemError, RecipeError
-from pmd_agent.problems import ProblemSets, load_problems, mapped
+from pmd_agent.problems import ProblemSets, custom_rows, load_problems
+from pmd_agent.problems.row_filters import wanted_rows
 from pmd_agent.problems.sources import placed
-from pmd_agent.problems.where import wanted_rows
 from pmd_agent.recipe import Recipe, dump_recipe, load_recipe, parse_recipe, write_overrides
 from pmd_agent.types import Problem
 
@@ -92,7 +92,7 @@ def test_ids_do_not_depend_on_filters_or_on_where_the_file_lies(tmp_path: Path) 
 )
 def test_filters(write: Write, where: dict[str, Any], kept: int) -> None:
     rows = [r | {"at": {"deep": i % 2 == 0}} | ({"flag": "yes"} if i < 10 else {}) for i, r in enumerate(ROWS)]
-    split = mapped.load(
+    split = custom_rows.load(
         write("a.jsonl", *rows), where=parse_recipe({"problems": {"type": "file", "path": "a", "where": where}}).problems.where, test_fraction=0, **NAMES  # type: ignore[union-attr, arg-type]
     )  # fmt: skip
     assert len(split.train) == kept
@@ -101,15 +101,15 @@ def test_filters(write: Write, where: dict[str, Any], kept: int) -> None:
 def test_a_filter_that_is_a_slip(write: Write) -> None:
     path = write("a.jsonl", *ROWS, {"n": 99, "q": "?", "gold": 1, "year": "soon"})
     with pytest.raises(ProblemError, match=r"No row of .* has a field 'levle' \(given in problems.where\)") as caught:
-        mapped.load(path, where={"levle": "L1"}, **NAMES)  # type: ignore[arg-type]
+        custom_rows.load(path, where={"levle": "L1"}, **NAMES)  # type: ignore[arg-type]
     assert caught.value.hint == "Did you mean level?"
     with pytest.raises(ProblemError, match=r"None of the 31 rows of .* is where level=L9"):
-        mapped.load(path, where={"level": "L9"}, **NAMES)  # type: ignore[arg-type]
+        custom_rows.load(path, where={"level": "L9"}, **NAMES)  # type: ignore[arg-type]
     bounds = parse_recipe({"problems": {"type": "file", "path": "a", "where": {"year": {"min": 1}}}}).problems
     with pytest.raises(
         ProblemError, match=r"a\.jsonl:31: 'year' is 'soon' instead of a number, which problems.where bounds"
     ):
-        mapped.load(path, where=bounds.where, **NAMES)  # type: ignore[union-attr, arg-type]
+        custom_rows.load(path, where=bounds.where, **NAMES)  # type: ignore[union-attr, arg-type]
     with pytest.raises(RecipeError, match=r"problems\.where"):
         parse_recipe({"problems": {"type": "file", "path": "a", "where": {"year": {"least": 1}}}})
 
@@ -274,7 +274,7 @@ def test_options_that_the_prompt_does_not_list_are_added(write: Write) -> None:
         {"prompt": "Which?", "answer": "C", "choices": {"text": ["x", "y"], "label": ["B", "C"]}},
         {"prompt": "A or B?", "answer": "A", "choices": ["A", "B"]},
     ]
-    split = mapped.load(write("a.jsonl", *rows), test_fraction=0)
+    split = custom_rows.load(write("a.jsonl", *rows), test_fraction=0)
     assert [p.prompt for p in split.train] == [
         "Which?\n\nA: one\nB: two", "Which?\nA: one\nB: two", "Which?\n\nB: x\nC: y", "A or B?",
     ]  # fmt: skip

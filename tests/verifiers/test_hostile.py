@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from pmd_agent.evaluation.gauges import repetition, speaks_of_memory
+from pmd_agent.evaluation.diagnostics import repetition, speaks_of_memory
 from pmd_agent.pipelines import StrictJSONAdapter
 from pmd_agent.pipelines.signatures import Contrast
 from pmd_agent.text import last_boxed, neutralise, strip_thinking, without_group_commas

@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import pytest
 
-from pmd_agent.distillation.teacher_prompt import student_messages
+from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.base import Messages
 from pmd_agent.policies.local import LocalPolicy
 from pmd_agent.policies.vllm.command import ServerSettings, model_source
-from pmd_agent.policies.vllm.leash import session_members
 from pmd_agent.policies.vllm.policy import VllmPolicy
+from pmd_agent.policies.vllm.process_guard import session_members
 from pmd_agent.policies.vllm.server import RunningServer, VllmServer
 from pmd_agent.problems.world import World
 from pmd_agent.types import Completion, Experience, Problem, Sampling

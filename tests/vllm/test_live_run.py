@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pmd_agent.policies.vllm.leash import session_members
+from pmd_agent.policies.vllm.process_guard import session_members
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1500)]
 

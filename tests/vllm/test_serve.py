@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pmd_agent.errors import PolicyError, RunError
-from pmd_agent.policies.vllm.serve import check, require_vllm, serve, serving
+from pmd_agent.policies.vllm.serve_command import check, require_vllm, serve, serving
 from pmd_agent.recipe import parse_recipe
 from pmd_agent.runs.folder import RunDir
 

@@ -17,8 +17,8 @@ import pytest
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.vllm import server as vllm_server
 from pmd_agent.policies.vllm.command import ServerSettings, server_command, server_environment, typed
-from pmd_agent.policies.vllm.leash import session_members
 from pmd_agent.policies.vllm.log import reason_in
+from pmd_agent.policies.vllm.process_guard import session_members
 from pmd_agent.policies.vllm.server import RunningServer, VllmServer
 
 # Called as `python -m vllm... --port N`: two sleeping children, their ids written down, and /health.

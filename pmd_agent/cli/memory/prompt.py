@@ -61,7 +61,7 @@ class Prompts:
     def _attempt(self, entry: Experience) -> Iterator[str]:
         """An attempt is made from the plain prompt of its problem."""
         from pmd_agent.assembly.problems import problems_of
-        from pmd_agent.distillation.teacher_prompt import student_messages
+        from pmd_agent.distillation.teacher_page import student_messages
         from pmd_agent.errors import PMDError
 
         try:

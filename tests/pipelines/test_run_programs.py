@@ -22,10 +22,10 @@ from pmd_agent.pipelines import (
     StrictJSONAdapter,
     generalise_all,
     reflect_all,
-    run,
+    run_programs,
 )
 from pmd_agent.pipelines.program_id import program_of
-from pmd_agent.pipelines.run import name_and_rule
+from pmd_agent.pipelines.run_programs import name_and_rule
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.types import Behavior, Experience, Insight, Problem, Sampling
 
@@ -186,7 +186,7 @@ def test_programs_side_by_side_are_answered_together_step_by_step(answers: type,
 
 
 def test_more_problems_than_threads(answers: type, make: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "THREADS", 5)
+    monkeypatch.setattr(run_programs, "THREADS", 5)
     asked = answers(lambda prompt: said([prompt.split("Solve ")[1].split(".")[0]]))
     names = [f"p{i}" for i in range(12)]
     found, _ = reflect(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmd_agent.console import Console
-from pmd_agent.distillation.teacher_prompt import render
-from pmd_agent.evaluation.gauges import alarms, internalisation, repetition, speaks_of_memory, spent, writing
+from pmd_agent.distillation.teacher_page import render
+from pmd_agent.evaluation.diagnostics import alarms, internalisation, repetition, speaks_of_memory, spent, writing
 from pmd_agent.loop import watch
 from pmd_agent.stages import Metrics
 

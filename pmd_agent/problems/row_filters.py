@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems.gather import BadRow
+from pmd_agent.problems.parse_rows import BadRow
 from pmd_agent.problems.sources import Row, describe_type, nearest
 from pmd_agent.recipe.problems import Bounds
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pmd_agent.errors import PolicyError, RunError
 from pmd_agent.policies.vllm.command import adapter_rank, server_command, server_environment, settings_of
-from pmd_agent.policies.vllm.leash import Leash, clear_up
+from pmd_agent.policies.vllm.process_guard import Leash, clear_up
 from pmd_agent.recipe import ScriptedPolicySection
 from pmd_agent.runs.folder import RunDir
 

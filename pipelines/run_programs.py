@@ -19,8 +19,8 @@ from dspy.utils.exceptions import AdapterParseError, LMError
 
 from pmd_agent.errors import PipelineError, PMDError
 from pmd_agent.pipelines.adapter import StrictJSONAdapter
-from pmd_agent.pipelines.build import where
 from pmd_agent.pipelines.listener import Listener
+from pmd_agent.pipelines.load_program import where
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.program_id import program_of
 from pmd_agent.pipelines.support import has_content, supporters

@@ -14,11 +14,11 @@ from typing import Any
 
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.choices import LETTERS, choices_of, letter_answer, letters_in, letters_of, option_lines
-from pmd_agent.problems.gather import BadRow, check_text, optional_text_of, text_of
+from pmd_agent.problems.parse_rows import BadRow, check_text, optional_text_of, text_of
+from pmd_agent.problems.row_filters import MISSING, Where, field_names, has_field, lookup
 from pmd_agent.problems.sources import Row, describe_type, nearest
 from pmd_agent.problems.split import Split
 from pmd_agent.problems.train_test import Build, RowSet, Rule, open_row_sets, train_and_test
-from pmd_agent.problems.where import MISSING, Where, field_names, has_field, lookup
 from pmd_agent.types import Problem
 
 ROLES = ("prompt", "answer", "system", "id", "kind", "choices")

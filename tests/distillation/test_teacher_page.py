@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from pmd_agent.distillation.teacher_prompt import (
+from pmd_agent.distillation.teacher_page import (
     BEHAVIORS,
     DEMONSTRATION,
     FEEDBACK,

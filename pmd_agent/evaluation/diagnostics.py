@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pmd_agent.distillation.teacher_prompt import BEHAVIORS, DEMONSTRATION, FEEDBACK, INTRODUCTION, LESSONS, STRATEGIES
+from pmd_agent.distillation.teacher_page import BEHAVIORS, DEMONSTRATION, FEEDBACK, INTRODUCTION, LESSONS, STRATEGIES
 
 MARKERS = (
     INTRODUCTION.partition(".")[0].lower(),
