@@ -74,7 +74,10 @@ def test_support(given: dspy.Example, prediction: Any, expected: float) -> None:
 def test_the_reasons_name_the_sentences() -> None:
     told = support(MIXED, said(["Use zog add.", "Answer with 74."]), None, "contrast", [])
     assert told.score == 0.0
-    assert "'Use zog add.' is not borne out" in told.feedback and "'Answer with 74.' states the final answer" in told.feedback
+    assert (
+        "'Use zog add.' is not borne out" in told.feedback
+        and "'Answer with 74.' states the final answer" in told.feedback
+    )
     assert "at most 8 distinct sentences" in parse(MIXED, said(["Add.", "Add."]), None, "contrast", []).feedback
 
 
@@ -102,6 +105,8 @@ def test_teacher_gain_is_what_correct_attempts_win_over_wrong_ones() -> None:
         1 / (1 + math.exp(-0.5))
     )
     assert read == [("p", ["Use zog max."], ["Never zog add."], 2)], "what tells the answer is not read"
-    assert metric(MIXED, said(["Answer with 74."])) == 0.5 and metric(MIXED, said()) == 0.5 and metric(MIXED, None) == 0.0
+    assert (
+        metric(MIXED, said(["Answer with 74."])) == 0.5 and metric(MIXED, said()) == 0.5 and metric(MIXED, None) == 0.0
+    )
     assert metric(FAILED, said([], ["Never zog add."])) == pytest.approx(1 / (1 + math.exp(0.45))), "wrong ones rose"
     assert len(read) == 2
