@@ -82,11 +82,11 @@ def scores(module: dspy.Module, examples: Examples, how: Tuning) -> list[float]:
 
 
 def better(before: Sequence[float], after: Sequence[float]) -> bool:
-    """Whether the mean rose by more than the standard error of the differences: on few examples any change is noise."""
+    """Whether the mean rose by more than two standard errors of the differences: on few examples most changes are noise."""
     differences = [a - b for a, b in zip(after, before, strict=True)]
     if len(differences) < 2:
         return False
-    return mean(differences) > stdev(differences) / math.sqrt(len(differences))
+    return mean(differences) > 2 * stdev(differences) / math.sqrt(len(differences))
 
 
 def check_optimiser(name: str) -> None:

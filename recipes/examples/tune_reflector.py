@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> pmd.Run | None:
         return None
 
     # A new run; to go on with this one instead: pmd.Run.open(told.run, reflector=better)
-    return pmd.Run.create(run.recipe, name=told.name, reflector=better, resume=True).finish()
+    return pmd.Run.create(run.recipe, name=told.name, reflector=better).finish()
 
 
 def improved(before: float, after: float) -> bool:
