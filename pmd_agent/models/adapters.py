@@ -89,7 +89,7 @@ def _with_adapter(base: Any, folder: Path, *, meta: bool) -> Any:
     if reason := _left_over([n for n in found.missing_keys if f".{STUDENT}." in n], found.unexpected_keys):
         raise _misfit(folder, reason)
     if broken := [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]:
-        raise _misfit(folder, f"{_counted(broken, 'tensor')} with numbers that are not finite")
+        raise _misfit(folder, f"{_counted(broken, 'tensor', 'with numbers that are not finite')}")
     return model.eval()
 
 
@@ -112,14 +112,15 @@ def _left_over(empty: Sequence[str], homeless: Sequence[str]) -> str:
     """What peft would only warn of, or pass over; empty where all is well."""
     parts = []
     if homeless:
-        parts.append(f"{_counted(homeless, 'tensor')} without a place in the model")
+        parts.append(f"{_counted(homeless, 'tensor', 'without a place in the model')}")
     if empty:
-        parts.append(f"{_counted(empty, 'place')} of the model without a tensor")
+        parts.append(f"{_counted(empty, 'place', 'of the model without a tensor')}")
     return ", and ".join(parts)
 
 
-def _counted(names: Sequence[str], what: str) -> str:
-    return f"{len(names)} {what}{'s' * (len(names) > 1)} ({names[0]}{', ...' * (len(names) > 1)})"
+def _counted(names: Sequence[str], what: str, which: str) -> str:
+    many = len(names) > 1
+    return f"{len(names)} {what}{'s' * many} {which} ({names[0]}{', ...' * many})"
 
 
 def _misfit(folder: Path, reason: str) -> PolicyError:

@@ -20,8 +20,9 @@ PROMPTS = (
     "Write a Python function that turns a list round.",
     "Name three things that melt, and say at what temperature.",
 )
-ALLOWED: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.05}
-"""Of the logits' standard deviation: what rounding to the weights' type does, measured, with room (docs/log.md)."""
+ALLOWED: Mapping[str, float] = {"float32": 1e-4, "bfloat16": 0.05}
+"""Root mean square of what differs, over the logits' standard deviation. Rounding to the type alone, measured on the policy
+in the box with an adapter of one step: 8e-7 and 0.014."""
 
 
 def merge_into(folder: Path, model: str, adapter: Path, *, dtype: str) -> dict[str, Any]:
@@ -64,8 +65,8 @@ def _logits(model: Any, rows: list[list[int]]) -> list[Tensor]:
 
 
 def _apart(these: list[Tensor], those: list[Tensor]) -> float:
-    """The largest difference of two logits; infinite where one of them is no number."""
-    found = torch.stack([(a - b).abs().max() for a, b in zip(these, those, strict=True)]).max().item()
+    """The root mean square of the differences of all logits; infinite where one of them is no number."""
+    found = torch.cat([(a - b).flatten() for a, b in zip(these, those, strict=True)]).square().mean().sqrt().item()
     return found if math.isfinite(found) else math.inf
 
 
