@@ -2,16 +2,17 @@
 
 No tensors here: what a stage needs of a model is behind `Policy`, what learning needs is behind the trainer.
 
-A file for each, of its name; but reflect.py has generalise, too, and upkeep.py both tidy and weigh. parts.py: what all share.
+A file for each, of its name; upkeep.py has both tidy and weigh. parts.py: what all of them share.
 """
 
 from pmd_agent.stages.attempt import attempt
 from pmd_agent.stages.distil import Learnt, distil
 from pmd_agent.stages.evaluate import evaluate
+from pmd_agent.stages.generalise import generalise
 from pmd_agent.stages.optimise import optimise
 from pmd_agent.stages.parts import Metrics, Parts, seed_for
 from pmd_agent.stages.recall import recall, wanted
-from pmd_agent.stages.reflect import generalise, reflect
+from pmd_agent.stages.reflect import reflect
 from pmd_agent.stages.remember import remember
 from pmd_agent.stages.sync import publish_adapter, sync
 from pmd_agent.stages.teacher_prompts import TeacherPrompts, teacher_prompts

@@ -10,7 +10,7 @@ from pmd_agent.errors import PipelineError, PolicyError
 from pmd_agent.plugins import import_plugin
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.stages.parts import Metrics, Parts, due, frozen, seed_for, stage
-from pmd_agent.stages.reflect import program_lm
+from pmd_agent.stages.program_lm import program_lm
 
 if TYPE_CHECKING:
     import dspy
