@@ -70,6 +70,7 @@ def test_one_matrix_for_head_and_embeddings(targets: tuple[str, ...], tied_folde
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.filterwarnings("ignore:Model with `tie_word_embeddings")
 def test_a_wrong_merge_is_seen(dtype: str, tied_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = adapter_of(tied_folder, tmp_path / "adapter", "lm_head", "q_proj")
     assert merging.merge_into(tmp_path / "right", str(tied_folder), adapter, dtype=dtype)["same"]

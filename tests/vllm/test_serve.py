@@ -75,5 +75,5 @@ def test_dry_run_prints_the_command_and_stops(run: RunDir) -> None:
     shutil.rmtree(run.adapter_path)
     (run.path / STUDENT).rename(run.adapter_path)
     code = f"from pmd_agent.cli.serve import serve; serve({str(run.path)!r}, None, 8000, '127.0.0.1', '', 0.9, True)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=True)
     assert "vllm.entrypoints.openai.api_server --model" in done.stdout and len(done.stdout.splitlines()) == 1
