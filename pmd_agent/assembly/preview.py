@@ -128,7 +128,7 @@ def _is_here(model: str) -> bool:
     """Whether the model's files, other than its weights, can be had without a network."""
     if model == "box":
         return True
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     wanted = ("config.json", "tokenizer_config.json")
     try:

@@ -83,7 +83,7 @@ def _with_adapter(base: Any, folder: Path, *, meta: bool) -> Any:
         with warnings.catch_warnings(action="ignore"):  # peft's: what they are about is said below
             model = PeftModelForCausalLM(base, config, adapter_name=STUDENT, low_cpu_mem_usage=meta)
             tensors = load_peft_weights(str(folder), device=place)
-            found = set_peft_model_state_dict(model, tensors, adapter_name=STUDENT, low_cpu_mem_usage=meta)
+            found: Any = set_peft_model_state_dict(model, tensors, adapter_name=STUDENT, low_cpu_mem_usage=meta)
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise _misfit(folder, first_line(error)) from None
     if reason := _left_over([n for n in found.missing_keys if f".{STUDENT}." in n], found.unexpected_keys):

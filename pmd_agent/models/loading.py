@@ -84,8 +84,9 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     if source == str(box_path()):
         logging.disable_progress_bar()
     _read_config(name)
+    loader: Any = AutoModelForCausalLM  # its annotations know one result, and there are two
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, found = loader.from_pretrained(
             source,
             dtype=choose_dtype(dtype, where),
             attn_implementation="sdpa",
