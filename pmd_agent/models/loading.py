@@ -78,9 +78,9 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     if source == str(box_path()):
         logging.disable_progress_bar()
     _read_config(name)
-    loaded: Any
+    loader: Any = AutoModelForCausalLM  # its annotations know one result, and there are two
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(
+        model, found = loader.from_pretrained(
             source,
             dtype=choose_dtype(dtype, where),
             attn_implementation="sdpa",
@@ -95,7 +95,6 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
         SafetensorError,
     ) as error:  # the last two: weights that do not fit, or cut short
         raise _load_error(name, "model", error) from None
-    model, found = loaded
     if missing := sorted(found["missing_keys"]):  # transformers would make them up
         raise _load_error(name, "model", ValueError(f"its files lack {len(missing)} tensors ({missing[0]}, ...)"))
     model.to(where)

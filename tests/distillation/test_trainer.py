@@ -18,6 +18,7 @@ from pmd_agent.distillation import batches, chunks
 from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
+from pmd_agent.errors import PolicyError
 from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
 from pmd_agent.recipe.distill import DistillSection, TeacherSection
 
@@ -349,6 +350,16 @@ def test_a_resumed_trainer_goes_on_as_if_never_stopped(
     for adapter in (STUDENT, TEACHER):
         left, right = adapter_parameters(unbroken, adapter), adapter_parameters(resumed, adapter)
         assert_same({n: p.detach() for n, p in left.items()}, {n: p.detach() for n, p in right.items()})
+
+
+def test_a_checkpoint_of_other_tensors_is_refused(load_student: Load, tmp_path: Path) -> None:
+    taught = trainer(load_student(), settings())
+    taught.save(tmp_path)
+    state = torch.load(tmp_path / "trainer.pt", weights_only=True)
+    state["student"] = {name.replace("q_proj", "qkv"): p for name, p in state["student"].items()}
+    torch.save(state, tmp_path / "trainer.pt")
+    with pytest.raises(PolicyError, match="8 tensors of the student are in only one"):
+        taught.load(tmp_path)
 
 
 def test_a_saved_adapter_is_plain_peft(load_student: Load, load_tiny: Load, tmp_path: Path) -> None:

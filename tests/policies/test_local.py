@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,9 +71,20 @@ def test_the_template_is_told_whether_to_think(tiny: Any, tiny_folder: Path, thi
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
-    tokenizer.chat_template = "{{ messages[0]['content'] }}{% if enable_thinking is false %}<think></think>{% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if enable_thinking is false %}<think></think>{% endif %}"
     policy = LocalPolicy(tiny, tokenizer, name="tiny", thinking=thinking)
     assert tokenizer.decode(policy.encode(ASK[2])) == "Use zog max." + ("" if thinking else "<think></think>")
+
+
+def test_a_template_without_a_system_role_reads_its_text_all_the_same(tiny: Any, tokenizer: Any) -> None:
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}"
+        "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    )
+    policy = LocalPolicy(tiny, other, name="tiny")
+    talk = [{"role": "system", "content": "Use zog"}, {"role": "user", "content": "max."}]
+    assert other.decode(policy.encode(talk)) == "Use zog\n\nmax."
 
 
 def test_text_is_the_completion_without_special_tokens(policy: LocalPolicy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,27 @@ def chats(fake: Any) -> list[dict[str, Any]]:
     return [body for path, body in fake.calls if path == "/v1/chat/completions"]
 
 
+def test_a_template_without_a_system_role_gets_its_text_with_the_users(
+    server: Any, words: Any, fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server renders the template: what is sent must be what it can take."""
+    monkeypatch.setattr(
+        words,
+        "apply_chat_template",
+        lambda messages, **_: "".join(m["content"] for m in messages if m["role"] != "system"),
+    )
+    (tmp_path / "adapter_config.json").write_text("{}")
+    policy = VllmPolicy(server, words, context=100_000, eos_ids=[2])
+    fake.max_model_len = 100_000
+    policy.load(tmp_path, 2)
+    ask(policy.lm(temperature=0.5, max_tokens=50, seed=3), "what is zog")
+    (body,) = chats(fake)
+    (message,) = body["messages"]
+    assert message["role"] == "user" and "what is zog" in str(message["content"])
+    assert "strategies" in str(message["content"]).split("what is zog")[0]
+    policy.close()
+
+
 def test_the_schema_is_sent_and_nothing_is_left_to_the_servers_defaults(policy: VllmPolicy, fake: Any) -> None:
     lm = policy.lm(temperature=0.5, max_tokens=50, seed=3)
     assert lm.model == f"hosted_vllm/{policy.model_name}" and not lm.cache
