@@ -7,9 +7,9 @@
         memory.tidy(step, policy_version, limits)            # who is too old, or beyond the budget
         recalled_P = recall(memory, problems_P, siblings_PG) # .context: what the teacher reads, .choices: why
 
-    reader.py      Memory's reads                    store.py              Memory's writes
+    queries.py      Memory's reads                    store.py              Memory's writes
     recall.py      Memory -> TeacherContext          bank.py               a memory as a file
-    merging.py     who gives way to whom             same_text.py          what says the same
+    merge_adapter.py     who gives way to whom             same_text.py          what says the same
     eviction.py    budgets and ages                  clusters.py           problems that resemble one another
     effects.py     what each memory does             trust.py              who is quarantined, retired, readmitted
     embedders.py   text -> vectors, offline          endpoint_embedder.py  the same from a server

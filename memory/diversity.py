@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pmd_agent.memory.reader import Candidate
+    from pmd_agent.memory.queries import Candidate
 
 
 def diverse(candidates: Sequence[Candidate], k: int, diversity: float) -> list[Candidate]:

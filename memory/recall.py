@@ -13,7 +13,7 @@ from pmd_agent.memory.effects import State
 from pmd_agent.types import Behavior, Experience, Insight, Problem, TeacherContext, Tier
 
 if TYPE_CHECKING:
-    from pmd_agent.memory.reader import Candidate
+    from pmd_agent.memory.queries import Candidate
     from pmd_agent.memory.store import Memory
 
 Mode = Literal["relevant", "random", "shuffled"]

@@ -1,6 +1,6 @@
-"""The three tiers: typed writes and reads, an archive of what was replaced, and the way back after a kill.
+"""The three tiers: typed writes (the reads are in queries.py), an archive of what was replaced, and the way back after a kill.
 
-Nothing is overwritten or deleted by a step: what a step replaces moves to the archive, stamped with that step. So
+No step overwrites or deletes: what it replaces moves to the archive, stamped with that step. So
 `rollback` can bring back exactly the state that any earlier step left.
 """
 
@@ -17,7 +17,7 @@ from pmd_agent.memory.backend.tiers import open_copy, open_folder, open_in_ram
 from pmd_agent.memory.effects import State
 from pmd_agent.memory.eviction import Limits, evicted
 from pmd_agent.memory.merging import live_behaviors, live_insights
-from pmd_agent.memory.reader import MemoryReader, Options
+from pmd_agent.memory.queries import MemoryReader, Options
 from pmd_agent.memory.same_text import Same, same_texts
 from pmd_agent.memory.trust import Rules, transitions
 from pmd_agent.types import TIERS, Behavior, Experience, Insight, Tier
@@ -90,7 +90,7 @@ class Memory(MemoryReader):
         """Keep what one reflection, in one step, wrote about a problem.
 
         Strategies, if there is one among them, take the place of the problem's live strategies. Lessons join the live
-        ones, the newest `lessons_per_problem` in all. What says the same as a live one is merged into it (merging.py).
+        ones, the newest `lessons_per_problem` in all. What says the same as a live one is merged into it (merge_adapter.py).
         What gives way is archived. ValueError for insights on another problem or of several steps, MemoryStoreError
         where an id was written by another step.
         """
@@ -129,7 +129,7 @@ class Memory(MemoryReader):
     def replace_behaviors(self, behaviors: Sequence[Behavior], step: int) -> None:
         """Make these the live behaviors; all others are archived. Of two with one name the first is live.
 
-        One that says the same as a live one keeps that one's id and name, and is merged into it (merging.py). A behavior
+        One that says the same as a live one keeps that one's id and name, and is merged into it (merge_adapter.py). A behavior
         carried over unchanged keeps its id; a new one needs a new id (one that contains the step). MemoryStoreError
         where an id comes back as something else, and where a later generation is stored already.
         """

@@ -1,4 +1,4 @@
-"""The state of each memory (live, trial, quarantined, retired), decided from its measured effects. Pure."""
+"""The state of each memory (live, trial, quarantined, retired), by its trials and by what the student solves alone. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Rules:
     """When a state changes. None: never."""
 
     harmful: float | None = 2.0
-    """Quarantined: what makes correct rollouts less likely by more than so many standard errors, tried alone."""
+    """With `trial`: quarantined is what makes correct rollouts less likely by more than so many standard errors."""
     trial: bool = False
     """Judged by what each did when it was tried alone; on trial until it has helped."""
     absorbed: float | None = None

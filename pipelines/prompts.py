@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from pmd_agent.pipelines.views import one_line
+from pmd_agent.pipelines.program_views import one_line
 from pmd_agent.text import cut
 from pmd_agent.types import Attempt, Experience, Insight
 

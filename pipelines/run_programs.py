@@ -23,8 +23,8 @@ from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.load_program import where
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.program_id import program_of
+from pmd_agent.pipelines.program_views import attempt_view, insight_view, problem_view
 from pmd_agent.pipelines.support import has_content, supporters
-from pmd_agent.pipelines.views import attempt_view, insight_view, problem_view
 from pmd_agent.runs.program_trace import Call, ProgramTrace, bounded
 from pmd_agent.types import Behavior, Experience, Insight, Problem
 

@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 
 from pmd_agent.errors import PipelineError
-from pmd_agent.pipelines.views import attempt_view, problem_view
+from pmd_agent.pipelines.program_views import attempt_view, problem_view
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.program_trace import FOLDER, ProgramTrace, unpack
 from pmd_agent.types import Experience, Problem

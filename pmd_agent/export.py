@@ -18,7 +18,7 @@ from pmd_agent.evaluation.finished_runs import read_run
 from pmd_agent.models import BOX, box_path
 from pmd_agent.models.adapters import check_adapter
 from pmd_agent.models.loading import check_model, load_tokenizer
-from pmd_agent.models.merging import merge_into
+from pmd_agent.models.merge_adapter import merge_into
 from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
 from pmd_agent.runs.files import to_json, write_atomically
 from pmd_agent.runs.folder import RunDir

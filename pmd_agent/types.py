@@ -232,7 +232,7 @@ class TeacherContext:
     strategies: tuple[Insight, ...] = ()
     lessons: tuple[Insight, ...] = ()
     demonstrations: tuple[Experience, ...] = ()
-    """Verified successes, siblings first, then earlier epochs. A rollout is never shown itself: `for_rollout` picks."""
+    """Verified successes, siblings first, then earlier epochs. A rollout is never shown itself: `demonstration_for` picks."""
     feedback: Mapping[str, str] = field(default_factory=dict)
     """Rollout id -> the verifier's feedback on that very rollout (failed ones)."""
 

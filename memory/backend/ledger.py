@@ -1,8 +1,7 @@
 """One record a step: who was read, what trials showed, which problems were solved, states, clusters; a collection of its own.
 
-Entries say what was written; the ledger says how it fared: who was read, what reading did (effects.py), which problems
-the student solves alone, how problems were clustered, who was quarantined and why. Everything else is computed from these
-records, so going back to a step is deleting the later ones.
+Entries say what was written; the ledger says how it fared. How memories stand (effects.py) is computed from these records, so
+going back to a step is deleting the later ones.
 """
 
 from __future__ import annotations

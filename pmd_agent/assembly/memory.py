@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pmd_agent.errors import RunError
 from pmd_agent.memory import Embedder, HashingEmbedder, Memory
-from pmd_agent.memory.reader import Options
+from pmd_agent.memory.queries import Options
 from pmd_agent.recipe import Recipe
 from pmd_agent.recipe.memory import EndpointEmbedderSection, HashingEmbedderSection, HuggingFaceEmbedderSection
 from pmd_agent.runs.files import to_json, write_atomically

@@ -82,9 +82,9 @@ def _served(
     """The policy on a vLLM server, which is started when the first weights are loaded."""
     from pmd_agent.models.adapters import check_adapter
     from pmd_agent.models.loading import read_limits
-    from pmd_agent.policies.vllm.command import adapter_rank, settings_of
     from pmd_agent.policies.vllm.policy import VllmPolicy
     from pmd_agent.policies.vllm.server import RunningServer, Server, VllmServer
+    from pmd_agent.policies.vllm.server_arguments import adapter_rank, settings_of
 
     if adapter is not None:
         check_adapter(section.model, adapter)

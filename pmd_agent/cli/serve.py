@@ -22,9 +22,9 @@ def serve(
 ) -> None:
     """Serve what a run has learnt with vLLM, as an OpenAI-compatible server, until interrupted."""
     from pmd_agent.console import Console
-    from pmd_agent.policies.vllm.command import typed
     from pmd_agent.policies.vllm.serve_command import check, require_vllm, serving
     from pmd_agent.policies.vllm.serve_command import serve as run_server
+    from pmd_agent.policies.vllm.server_arguments import typed
     from pmd_agent.runs.folder import RunDir
 
     directory = RunDir.open(run)

@@ -42,7 +42,7 @@ def attach_lora(
     torch.manual_seed(seed)
     try:
         with warnings.catch_warnings():
-            # peft warns of merging where head and embeddings are one matrix: merging.py makes them two.
+            # peft warns of merging where head and embeddings are one matrix: merge_adapter.py makes them two.
             warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
             model = get_peft_model(base, config, adapter_name=STUDENT)
     except ValueError as error:

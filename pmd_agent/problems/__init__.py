@@ -1,4 +1,5 @@
-"""Data sources: files, the Hugging Face hub, SciKnowEval, Python functions; each becomes a `Split` of Problems."""
+"""Data sources: files, the hub, Python functions and objects, SciKnowEval, GSM8K, MATH, MBPP, HumanEval, LiveCodeBench, a made-up
+world; each becomes training, validation and test problems."""
 
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.given import Item, as_rows, given_problems, read_given

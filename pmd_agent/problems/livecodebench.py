@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems.hidden_tests import Test, Tests, checked_test, read_tests
+from pmd_agent.problems.code_tests import Test, Tests, checked_test, read_tests
 from pmd_agent.problems.parse_rows import BadRow, Gatherer, optional_text_of, text_of
 from pmd_agent.problems.sources import Row, describe_type, hub_file, stream
 from pmd_agent.problems.split import Split

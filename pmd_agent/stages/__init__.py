@@ -1,8 +1,8 @@
-"""The stages of one step, as verbs. Each takes the parts and what flows in, returns what flows out, and adds to the metrics.
+"""The stages of one step. Each takes the parts and what flows in, returns what flows out, and adds to the metrics.
 
 No tensors here: what a stage needs of a model is behind `Policy`, what learning needs is behind the trainer.
 
-A file for each, of its name; upkeep.py has both tidy and weigh. parts.py: what all of them share.
+A file for each, of its name. parts.py has what all of them share, program_lm.py which model runs the programs.
 """
 
 from pmd_agent.stages.attempt import attempt
@@ -16,8 +16,9 @@ from pmd_agent.stages.reflect import reflect
 from pmd_agent.stages.remember import remember
 from pmd_agent.stages.sync import publish_adapter, sync
 from pmd_agent.stages.teacher_prompts import TeacherPrompts, teacher_prompts
-from pmd_agent.stages.upkeep import tidy, weigh
+from pmd_agent.stages.tidy import tidy
 from pmd_agent.stages.verify import verify
+from pmd_agent.stages.weigh import weigh
 
 __all__ = [
     "Learnt", "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "optimise",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pmd_agent.distillation.examples import choose_examples, example_of
+from pmd_agent.distillation.choose_examples import choose_examples, example_of
 from pmd_agent.evaluation.diagnostics import spent
 from pmd_agent.memory import Sums, worth
 from pmd_agent.stages.parts import Metrics, Parts, stage

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from pmd_agent.distillation.examples import Prompts, TeacherPrompt, has_teacher
+from pmd_agent.distillation.choose_examples import Prompts, TeacherPrompt, has_teacher
 from pmd_agent.distillation.teacher_page import Page, student_messages, teacher_page
 from pmd_agent.memory import Recalled
 from pmd_agent.stages.parts import Metrics, Parts, due, seed_for, stage

@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 
 from pmd_agent.console import Console
-from pmd_agent.policies.vllm.command import ServerSettings, model_source
 from pmd_agent.policies.vllm.policy import VllmPolicy
 from pmd_agent.policies.vllm.server import RunningServer, Server, VllmServer
+from pmd_agent.policies.vllm.server_arguments import ServerSettings, model_source
 from pmd_agent.types import Sampling
 
 

@@ -12,7 +12,7 @@ import pytest
 from pmd_agent.memory import HashingEmbedder, Memory, Wanted
 from pmd_agent.memory import recall as recall_all
 from pmd_agent.memory.diversity import diverse
-from pmd_agent.memory.reader import Candidate
+from pmd_agent.memory.queries import Candidate
 from pmd_agent.types import Problem, TeacherContext
 
 

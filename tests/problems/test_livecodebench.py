@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import hidden_tests, livecodebench
+from pmd_agent.problems import livecodebench
 from pmd_agent.recipe.problems import LiveCodeBenchProblems
 from pmd_agent.types import Problem
 
@@ -101,8 +101,8 @@ def test_what_the_student_reads(write: Write) -> None:
     ],
 )
 def test_private_tests_of_every_protocol(protocol: int, text: str) -> None:
-    assert hidden_tests.read_tests(packed(text, protocol), "private_test_cases") == json.loads(text)
-    assert hidden_tests.read_tests(text, "private_test_cases") == json.loads(text)
+    assert code_tests.read_tests(packed(text, protocol), "private_test_cases") == json.loads(text)
+    assert code_tests.read_tests(text, "private_test_cases") == json.loads(text)
 
 
 class Bomb:
@@ -132,7 +132,7 @@ def test_a_malicious_pickle_is_refused_and_harmless(tmp_path: Path, write: Write
 
 
 def test_a_bomb_of_zeros_is_refused(monkeypatch: pytest.MonkeyPatch, write: Write) -> None:
-    monkeypatch.setattr(hidden_tests, "LARGEST", 1 << 20)
+    monkeypatch.setattr(code_tests, "LARGEST", 1 << 20)
     path = write("a.jsonl", row(private=packed(" " * (1 << 21) + "[]")))
     with pytest.raises(ProblemError, match="larger than 1048576 bytes when decompressed"):
         livecodebench.load(path)
@@ -230,7 +230,7 @@ def test_the_files_of_the_hub_come_from_its_cache(
 
 def test_tests_are_kept_small() -> None:
     many = [{"input": "1 " * 50_000, "output": "2 " * 50_000} for _ in range(20)]
-    made = hidden_tests.Tests(many)
+    made = code_tests.Tests(many)
     assert len(made._packed) < 100_000
     half = made.half("key")
     assert half._packed is made._packed, "a half is not a copy"

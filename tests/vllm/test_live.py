@@ -20,10 +20,10 @@ from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.base import Messages
 from pmd_agent.policies.local import LocalPolicy
-from pmd_agent.policies.vllm.command import ServerSettings, model_source
 from pmd_agent.policies.vllm.policy import VllmPolicy
 from pmd_agent.policies.vllm.process_guard import session_members
 from pmd_agent.policies.vllm.server import RunningServer, VllmServer
+from pmd_agent.policies.vllm.server_arguments import ServerSettings, model_source
 from pmd_agent.problems.world import World
 from pmd_agent.types import Completion, Experience, Problem, Sampling
 
@@ -311,7 +311,7 @@ def test_a_model_that_cannot_be_loaded_is_an_error_with_the_logs_reason(tmp_path
 OWNER = """
 import sys, threading, time
 from pathlib import Path
-from pmd_agent.policies.vllm.command import ServerSettings, model_source
+from pmd_agent.policies.vllm.server_arguments import ServerSettings, model_source
 from pmd_agent.policies.vllm.server import VllmServer
 server = VllmServer(ServerSettings(model_source("box"), max_model_len=512), Path(sys.argv[1]))
 server.ensure()

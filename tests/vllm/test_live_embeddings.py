@@ -14,9 +14,9 @@ from pmd_agent.errors import MemoryStoreError
 from pmd_agent.memory import HashingEmbedder, Memory
 from pmd_agent.memory.endpoint_embedder import EndpointEmbedder
 from pmd_agent.models.embedder import HuggingFaceEmbedder
-from pmd_agent.policies.vllm.command import ServerSettings, model_source
 from pmd_agent.policies.vllm.process_guard import session_members
 from pmd_agent.policies.vllm.server import VllmServer
+from pmd_agent.policies.vllm.server_arguments import ServerSettings, model_source
 from pmd_agent.types import Behavior
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -16,10 +16,10 @@ import pytest
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.vllm import server as vllm_server
-from pmd_agent.policies.vllm.command import ServerSettings, server_command, server_environment, typed
 from pmd_agent.policies.vllm.log import reason_in
 from pmd_agent.policies.vllm.process_guard import session_members
 from pmd_agent.policies.vllm.server import RunningServer, VllmServer
+from pmd_agent.policies.vllm.server_arguments import ServerSettings, server_command, server_environment, typed
 
 # Called as `python -m vllm... --port N`: two sleeping children, their ids written down, and /health.
 INTERPRETER = """#!{python}
@@ -184,7 +184,7 @@ def test_no_vllm_says_what_to_install(make: Callable[..., VllmServer], tmp_path:
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from pmd_agent.policies.vllm.command import ServerSettings
+from pmd_agent.policies.vllm.server_arguments import ServerSettings
 from pmd_agent.policies.vllm.server import VllmServer
 server = VllmServer(ServerSettings("m", python=sys.argv[1]), Path(sys.argv[2]), start_seconds=30.0)
 server.ensure()
@@ -245,7 +245,7 @@ def test_reasons_are_found_in_logs(log: str, reason: str) -> None:
 
 
 def test_commands_say_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pmd_agent.policies.vllm import command as vllm_command
+    from pmd_agent.policies.vllm import server_arguments as vllm_command
 
     settings = ServerSettings(
         "m", lora_rank=20, tensor_parallel=2, max_model_len=512, sleep=True, arguments=("--x", "1")

@@ -1,8 +1,8 @@
 """The policy on a vLLM server.
 
-policy   what the loop sees: samples, adapters, sleep; restores what a dead server takes with it
-client   the HTTP calls                     lm       DSPy's language model on the same server
-server   started, watched, restarted        command  from settings to a command line
-leash    nothing outlives its owner         log      the log's own reason why it did not start
-serve    `pmd serve`                        bench    what arrives of what vLLM can give
+policy         what the loop sees: samples, adapters, sleep; restores what a dead server takes with it
+client         the HTTP calls                     lm                DSPy's language model on the same server
+server         started, watched, restarted        server_arguments  from settings to a command line
+process_guard, watchdog  nothing outlives its owner    log          the log's own reason why it did not start
+serve_command  `pmd serve`
 """

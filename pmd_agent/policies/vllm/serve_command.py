@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from pmd_agent.errors import PolicyError, RunError
-from pmd_agent.policies.vllm.command import adapter_rank, server_command, server_environment, settings_of
 from pmd_agent.policies.vllm.process_guard import Leash, clear_up
+from pmd_agent.policies.vllm.server_arguments import adapter_rank, server_command, server_environment, settings_of
 from pmd_agent.recipe import ScriptedPolicySection
 from pmd_agent.runs.folder import RunDir
 

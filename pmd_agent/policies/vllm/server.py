@@ -20,9 +20,9 @@ from typing import Protocol
 import httpx
 
 from pmd_agent.errors import PolicyError
-from pmd_agent.policies.vllm.command import ServerSettings, server_command, server_environment, typed
 from pmd_agent.policies.vllm.log import reason_in
 from pmd_agent.policies.vllm.process_guard import Leash, clear_up
+from pmd_agent.policies.vllm.server_arguments import ServerSettings, server_command, server_environment, typed
 
 Progress = Callable[[str], None]
 LOOK_SECONDS = 0.25

@@ -13,8 +13,8 @@ import dspy
 import pytest
 
 from pmd_agent.pipelines import Generaliser, Reflector, generalise_all, reflect_all
+from pmd_agent.pipelines.program_views import attempt_view, one_line, problem_view, quoted
 from pmd_agent.pipelines.prompts import render_insights
-from pmd_agent.pipelines.views import attempt_view, one_line, problem_view, quoted
 from pmd_agent.runs.program_trace import ProgramTrace
 from pmd_agent.types import Attempt, Experience, Problem, ProblemView
 

@@ -1,32 +1,15 @@
-"""Which memories stay, and which of them teach: tidy, weigh."""
+"""What reading did goes into the ledger, and decides which memories teach: weigh."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pmd_agent.memory import Limits, Rules
+from pmd_agent.memory import Rules
 from pmd_agent.memory.effects import State
 from pmd_agent.stages.distil import Learnt
 from pmd_agent.stages.parts import Metrics, Parts, frozen, stage
 from pmd_agent.stages.teacher_prompts import TeacherPrompts
 from pmd_agent.types import Rollout, Verdict
-
-
-@stage
-def tidy(parts: Parts, m: Metrics) -> None:
-    """What is too old, or beyond its tier's budget, leaves the live memory."""
-    settings = parts.recipe.memory
-    if frozen(parts, m.step):
-        return
-    budget = settings.budget
-    limits = Limits(
-        {"experience": budget.experience, "insight": budget.insight, "behavior": budget.behavior},
-        settings.max_age_steps,
-        settings.max_age_versions,
-    )
-    if any(limit is not None for limit in (*limits.budgets.values(), limits.max_steps, limits.max_versions)):
-        gone = parts.memory.tidy(m.step, parts.policy.version, limits)
-        m.values |= {f"evicted_{tier}": count for tier, count in gone.items()}
 
 
 @stage

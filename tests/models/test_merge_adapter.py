@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from pmd_agent.models import merging
 from pmd_agent.models.adapters import STUDENT, adapter_parameters, attach_lora, load_adapter
 from pmd_agent.models.loading import load_base
 
@@ -58,7 +57,7 @@ def test_one_matrix_for_head_and_embeddings(targets: tuple[str, ...], tied_folde
     from transformers import AutoModelForCausalLM
 
     adapter = adapter_of(tied_folder, tmp_path / "adapter", *targets)
-    found = merging.merge_into(tmp_path / "merged", str(tied_folder), adapter, dtype="float32")
+    found = merge_adapter.merge_into(tmp_path / "merged", str(tied_folder), adapter, dtype="float32")
     base = load_base(str(tied_folder), dtype="float32", device="cpu")
     before = logits(base)
     wanted = logits(load_adapter(base, adapter))
@@ -73,10 +72,10 @@ def test_one_matrix_for_head_and_embeddings(targets: tuple[str, ...], tied_folde
 @pytest.mark.filterwarnings("ignore:Model with `tie_word_embeddings")
 def test_a_wrong_merge_is_seen(dtype: str, tied_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = adapter_of(tied_folder, tmp_path / "adapter", "lm_head", "q_proj")
-    assert merging.merge_into(tmp_path / "right", str(tied_folder), adapter, dtype=dtype)["same"]
-    monkeypatch.setattr(merging, "_untie", lambda adapted: None)
-    assert not merging.merge_into(tmp_path / "wrong", str(tied_folder), adapter, dtype=dtype)["same"]
+    assert merge_adapter.merge_into(tmp_path / "right", str(tied_folder), adapter, dtype=dtype)["same"]
+    monkeypatch.setattr(merge_adapter, "_untie", lambda adapted: None)
+    assert not merge_adapter.merge_into(tmp_path / "wrong", str(tied_folder), adapter, dtype=dtype)["same"]
 
 
 def test_numbers_that_are_none_are_not_the_same() -> None:
-    assert merging._apart([torch.tensor([1.0])], [torch.tensor([float("nan")])]) == float("inf")
+    assert merge_adapter._apart([torch.tensor([1.0])], [torch.tensor([float("nan")])]) == float("inf")
