@@ -1,8 +1,7 @@
 """What a program sees of a problem, its attempts and its insights: never the problem's answer or data.
 
-Nor any text that poses as structure.
-The one place where remembered text is made ready for a program. Ordinary text stays as it is, to the letter: the policy in
-the box was pretrained on it.
+Nor any text that poses as structure: this is the one place where remembered text is made ready for a program. Ordinary
+text stays as it is, to the letter: the policy in the box was pretrained on it.
 """
 
 from __future__ import annotations

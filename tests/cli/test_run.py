@@ -58,7 +58,6 @@ def test_a_fresh_name(pmd: Pmd, tmp_path: Path) -> None:
         (["memory", "list", "nowhere"], "There is no run nowhere"),
         (["memory", "list", "kept", "--tier", "skill"], "skill"),
         (["memory", "list", "kept"], "has no memory"),
-        (["box", "build", "--out", "."], "nothing is overwritten"),
     ],
 )
 def test_mistakes(arguments: list[str], says: str, pmd: Pmd, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from pmd_agent.models import merge_adapter
 from pmd_agent.models.adapters import STUDENT, adapter_parameters, attach_lora, load_adapter
 from pmd_agent.models.loading import load_base
 

@@ -164,7 +164,9 @@ def test_a_fault_of_ones_own_module_is_one_sentence(answers: type, one: tuple[An
         def forward(self, problem: object, experiences: object) -> None:
             raise KeyError("steps")
 
-    with pytest.raises(PipelineError, match=r"Faulty failed: KeyError: 'steps' \(.*test_run.py:\d+\)") as caught:
+    with pytest.raises(
+        PipelineError, match=r"Faulty failed: KeyError: 'steps' \(.*test_run_programs.py:\d+\)"
+    ) as caught:
         reflect(answers("").lm, *one, Faulty())
     assert "--resume" in caught.value.hint
 

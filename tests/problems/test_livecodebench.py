@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import livecodebench
+from pmd_agent.problems import code_tests, livecodebench
 from pmd_agent.recipe.problems import LiveCodeBenchProblems
 from pmd_agent.types import Problem
 
