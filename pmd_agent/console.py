@@ -125,7 +125,12 @@ class Console:
         kinds = (final.get("detail") or {}).get("by_kind") or {}
         base_kinds = (base.get("detail") or {}).get("by_kind") or {}
         if final.get("free") is not None:
-            self._write(self._out, _gain("without memory", base.get("free"), final["free"]), "bold green")
+            line, style = _gain("without memory", base.get("free"), final["free"]), "bold"
+            gain = summary.get("gain") or {}
+            if gain.get("low") is not None:
+                line += f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+                style = "bold green" if gain["low"] > 0 else "bold red" if gain["high"] < 0 else "bold yellow"
+            self._write(self._out, line, style)
             for kind, means in kinds.items():
                 self.info(_gain(f"  {kind}", (base_kinds.get(kind) or {}).get("avg"), means.get("avg")))
         if final.get("with_memory") is not None:

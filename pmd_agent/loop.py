@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from pmd_agent.console import Console
 from pmd_agent.evaluation.diagnostics import alarms, internalisation
+from pmd_agent.evaluation.finished_runs import outcomes_of
+from pmd_agent.evaluation.intervals import difference
 from pmd_agent.evaluation.scores import accuracy
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.program_trace import FOLDER, pack
@@ -160,9 +162,24 @@ def summarise(parts: Parts, run: RunDir) -> None:
             "detail": final,
             "detail_with_memory": with_memory,
         },
+        "gain": _gain(run),
         "internalisation": internalisation(base.get("avg"), final.get("avg"), (with_memory or {}).get("avg")),
         "memory": parts.memory.counts(),
         "seconds": {name: round(s, 1) for name, s in seconds.items()}
         | {"evaluation": round(sum(r["seconds"] for r in measured.values() if r), 1)},
     }
     run.write_json("summary.json", summary)
+
+
+def _gain(run: RunDir) -> dict[str, float | None] | None:
+    """Accuracy after less before, with its interval over the test problems; None where one of them was not measured."""
+    before, after = (
+        {
+            o.problem_id: o.correct / o.checked
+            for o in outcomes_of(run.path / "evaluation" / f"{name}.jsonl")
+            if o.checked
+        }
+        for name in ("base", "final")
+    )
+    found = difference({0: after}, {0: before}) if before and after else None
+    return None if found is None else {"mean": found.points.mean, "low": found.points.low, "high": found.points.high}

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from pmd_agent.distillation.trainer import Trainer
 
 
+FEW = 30
+"""Test problems below which a run says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A run before it has a folder."""
@@ -56,6 +60,12 @@ def prepare(
     _warn(recipe, console)
     problems = fitting(recipe, problems, policy, console)
     curriculum = Curriculum(problems.train, recipe.rollout.problems, recipe.seed, shuffle=recipe.rollout.shuffle)
+    if curriculum.size < recipe.rollout.problems:
+        console.warn(
+            f"there are only {curriculum.size} problems for a step, and not rollout.problems={recipe.rollout.problems}"
+        )
+    if problems.test and len(problems.test) < FEW:
+        console.warn(f"{len(problems.test)} test problems are few: accuracies will be uncertain by tens of points")
     steps = recipe.steps or recipe.epochs * curriculum.steps_per_epoch
     if trainer is not None:
         trainer.total_steps = steps

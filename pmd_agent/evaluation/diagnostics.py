@@ -58,8 +58,9 @@ def spent(gains: Sequence[float | None], patience: int | None) -> bool:
 
 # ---- alarms
 
-LONGER, CUT, REPEATING, MARKED, COLLAPSED = 2.0, 0.5, 0.5, 0.02, 0.5
-"""Times the first length; shares of answers cut, of repeated 4-grams and of marked answers; share of the best validation."""
+LONGER, SHORTER, CUT, REPEATING, MARKED, COLLAPSED = 2.0, 0.5, 0.5, 0.5, 0.02, 0.5
+"""Times the first length, upwards and downwards; shares of answers cut, of repeated 4-grams and of marked answers; share of the
+best validation."""
 
 
 def alarms(history: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:
@@ -84,6 +85,21 @@ _ALARMS: tuple[tuple[str, Callable[[Sequence[float]], bool], str], ...] = (
         "response_tokens",
         lambda values: values[-1] >= LONGER * values[0],
         "answers have grown to {now:.0f} tokens, from {start:.0f} at the start",
+    ),
+    (
+        "response_tokens",
+        lambda values: values[-1] <= SHORTER * values[0],
+        "answers have shrunk to {now:.0f} tokens, from {start:.0f} at the start",
+    ),
+    (
+        "correct",
+        lambda values: len(values) == 1 and values[0] == 0.0,
+        "not one attempt was right: where that stays so, there is only what failed to learn from",
+    ),
+    (
+        "correct",
+        lambda values: len(values) == 1 and values[0] == 1.0,
+        "every attempt was right: there is little to learn from these problems",
     ),
     (
         "reflections_lost",

@@ -93,9 +93,9 @@ def read_run(folder: Path) -> FinishedRun:
     run = RunDir.open(folder)
     measured = folder / "evaluation"
     try:
-        outcomes = {name: read for name in MEASURED if (read := _outcomes(measured / f"{name}.jsonl"))}
+        outcomes = {name: read for name in MEASURED if (read := outcomes_of(measured / f"{name}.jsonl"))}
         elsewhere = {
-            path.stem: (_outcomes(path / "base.jsonl"), _outcomes(path / "final.jsonl"))
+            path.stem: (outcomes_of(path / "base.jsonl"), outcomes_of(path / "final.jsonl"))
             for path in sorted((measured / ELSEWHERE).glob("*"))
         }
         metrics = tuple(run.metrics())
@@ -118,7 +118,7 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
     return (json.loads(line) for line in path.read_text("utf-8").splitlines() if line)
 
 
-def _outcomes(path: Path) -> tuple[Outcome, ...]:
+def outcomes_of(path: Path) -> tuple[Outcome, ...]:
     """A line a problem; nothing where there is no such file."""
     names = ("problem", "kind", "checked", "correct", "majority", "unchecked")
     return tuple(Outcome(*(row[name] for name in names)) for row in _lines(path)) if path.is_file() else ()

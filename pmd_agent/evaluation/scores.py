@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any
 
+from pmd_agent.text import cut
 from pmd_agent.types import Problem, Verdict
 
 
@@ -22,18 +23,28 @@ class Outcome:
     majority: bool | None
     """Whether the most frequent answer is a correct one (ties: the one given first); None where answers cannot be compared."""
     unchecked: int
+    answers: tuple[dict[str, Any], ...] = ()
+    """The first few, to be read: text (its middle cut where it is long), what was parsed out of it, and whether it is correct."""
 
     def record(self) -> dict[str, Any]:
         return {
             "problem": self.problem_id, "kind": self.kind, "checked": self.checked, "correct": self.correct,
-            "majority": self.majority, "unchecked": self.unchecked,
+            "majority": self.majority, "unchecked": self.unchecked, "answers": list(self.answers),
         }  # fmt: skip
 
 
+KEPT, KEPT_CHARS = 4, 4_000
+"""Answers of a problem whose texts are kept, and characters of each."""
+
+
 def score(
-    problems: Sequence[Problem], verdicts_PG: Sequence[Sequence[Verdict]], *, votes: bool = True
+    problems: Sequence[Problem],
+    verdicts_PG: Sequence[Sequence[Verdict]],
+    texts_PG: Sequence[Sequence[str]] = (),
+    *,
+    votes: bool = True,
 ) -> list[Outcome]:
-    """Verdicts counted, a problem a row.
+    """Verdicts counted, a problem a row, with the first few of its texts where they are given.
 
     There is no majority without `votes` (of programs two right ones are rarely spelt alike), nor where no verdict has an answer,
     or one is correct without any: such a verifier returns rewards alone.
@@ -42,7 +53,7 @@ def score(
     votes = votes and any(v.answer is not None for v in all_N)
     votes = votes and not any(v.correct and v.answer is None for v in all_N)
     outcomes = []
-    for problem, verdicts in zip(problems, verdicts_PG, strict=True):
+    for number, (problem, verdicts) in enumerate(zip(problems, verdicts_PG, strict=True)):
         checked = [v for v in verdicts if v.reward is not None]
         outcomes.append(
             Outcome(
@@ -52,6 +63,12 @@ def score(
                 sum(bool(v.correct) for v in checked),
                 _majority(checked) if votes else None,
                 len(verdicts) - len(checked),
+                tuple(
+                    {"text": cut(text, KEPT_CHARS), "answer": v.answer, "correct": v.correct}
+                    for text, v in zip(texts_PG[number][:KEPT], verdicts, strict=False)
+                )
+                if texts_PG
+                else (),
             )
         )
     return outcomes

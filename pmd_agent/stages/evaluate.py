@@ -30,7 +30,8 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
         settings.temperature, settings.top_p, parts.recipe.rollout.max_tokens, seed_for(parts.recipe, 0, 3)
     )
     completions_PG = parts.policy.sample(prompts, settings.samples, sampling)
-    verified = verify_all(parts.verifier, problems, [[c.text for c in group] for group in completions_PG])
+    texts_PG = [[c.text for c in group] for group in completions_PG]
+    verified = verify_all(parts.verifier, problems, texts_PG)
     if verified.unchecked and all(v.reward is None for group in verified.verdicts_PG for v in group):
         raise nothing_checked(verified)
-    return score(problems, verified.verdicts_PG, votes=getattr(parts.verifier, "votes", True))
+    return score(problems, verified.verdicts_PG, texts_PG, votes=getattr(parts.verifier, "votes", True))

@@ -154,3 +154,13 @@ def test_a_run_warns_once_and_remembers() -> None:
         "warning: step 3: the teacher gains nothing any more, so distillation has ended",
     ]
     assert [row["step"] for row in parts.history] == [0, 1, 2, 3]
+
+
+def test_answers_that_shrink_and_a_start_that_is_all_wrong_or_all_right_are_told() -> None:
+    first = {"response_tokens": 240.0, "correct": 0.4}
+    assert alarms([], first) == []
+    (said,) = alarms([first], {"response_tokens": 25.0, "correct": 0.4})
+    assert "shrunk to 25 tokens, from 240" in said
+    assert "not one attempt was right" in alarms([], {"correct": 0.0})[0]
+    assert "every attempt was right" in alarms([], {"correct": 1.0})[0]
+    assert alarms([{"correct": 0.5}], {"correct": 0.0}) == []

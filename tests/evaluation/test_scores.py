@@ -139,9 +139,18 @@ def test_a_record_is_the_outcome_in_plain_words() -> None:
         "correct": 1,
         "majority": True,
         "unchecked": 1,
+        "answers": [],
     }
 
 
 def test_problems_and_verdicts_must_match() -> None:
     with pytest.raises(ValueError):
         score([Problem("p", "?")], [])
+
+
+def test_the_first_texts_are_kept_and_long_ones_are_cut() -> None:
+    verdicts = [[Verdict(1.0, True, answer="4"), *[Verdict(0.0, False, answer="5")] * 5]]
+    (row,) = score([Problem("p", "2 + 2?")], verdicts, [["four " * 5_000, *["five"] * 5]])
+    kept = row.record()["answers"]
+    assert [a["correct"] for a in kept] == [True, False, False, False] and kept[1]["text"] == "five"
+    assert len(kept[0]["text"]) < 4_100 and kept[0]["answer"] == "4"
