@@ -211,7 +211,8 @@ def run_programs(
 
 
 def well_formed(said: Any, chars: int, limit: int) -> tuple[list[str], int]:
-    """Distinct sentences that say something, in the order given, and how many were dropped."""
+    """Distinct sentences that say something, in the order given, and how many were dropped. One string is one sentence."""
+    said = [said] if isinstance(said, str) else list(said) if isinstance(said, set | frozenset) else said
     texts = [" ".join(t.split()) for t in said if isinstance(t, str)] if isinstance(said, (list, tuple)) else []
     kept = list(dict.fromkeys(t for t in texts if 0 < len(t) <= chars and has_content(t)))[:limit]
     return kept, len(said or []) - len(kept) if isinstance(said, (list, tuple)) else int(said is not None)

@@ -250,8 +250,14 @@ class Run:
 
         directory = self.directory
         sets = None
+        if max_problems is not None and max_problems < 1:
+            raise RunError(f"max_problems is {max_problems}.", "Give 1 or more, or leave it out.")
         if problems is not None:
-            sets = ProblemSets((), (), problems_from(list(problems), "test", directory.recipe.problems.verifier))
+            given = list(problems)
+            if not given:
+                raise RunError("There are no problems to evaluate on.", "Give at least one, or leave them out.")
+            sets = ProblemSets((), (), problems_from(given, "test", directory.recipe.problems.verifier))
+            max_problems = max_problems or len(given)  # all that are given, whatever the recipe says of its own
         found = evaluate_run(
             directory, console=self._console, base=base, with_memory=with_memory, max_problems=max_problems,
             problems=sets, verifier=self._given.verifier,

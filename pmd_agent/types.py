@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 Tier = Literal["experience", "insight", "behavior"]
 TIERS: tuple[Tier, ...] = ("experience", "insight", "behavior")
+BY_HAND = "by hand"
+"""The program of an entry that no program wrote."""
 
 
 class Readable:

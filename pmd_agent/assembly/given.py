@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.assembly.programs import named
+from pmd_agent.errors import PipelineError
 from pmd_agent.problems import ProblemSets
 from pmd_agent.recipe import Recipe
 from pmd_agent.types import Problem
@@ -36,7 +37,13 @@ class Given:
     generaliser: dspy.Module | None = None
 
     def named(self, recipe: Recipe) -> Recipe:
-        """The recipe with the names of what is given."""
+        """The recipe with the names of what is given. Raises PipelineError for a program that is no dspy.Module."""
+        for role, program in (("reflector", self.reflector), ("generaliser", self.generaliser)):
+            if program is not None and not (hasattr(program, "named_predictors") and not isinstance(program, type)):
+                raise PipelineError(
+                    f"The {role} that is given is a {type(program).__name__}, and no dspy.Module.",
+                    f"Give an object of a class that is derived from dspy.Module: {role}=Mine(), not {role}=Mine.",
+                )
         recipe = named(recipe, reflector=self.reflector, generaliser=self.generaliser)
         if self.verifier is not None:
             checked = recipe.problems.model_copy(update={"verifier": name_of(self.verifier)})

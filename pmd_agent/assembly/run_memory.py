@@ -21,11 +21,9 @@ from pmd_agent.recipe import Recipe
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.lock import is_locked_here, lock_folder, unlock_folder
 from pmd_agent.stages import wanted
-from pmd_agent.types import Behavior, Insight, Problem, Tier
+from pmd_agent.types import BY_HAND, TIERS, Behavior, Insight, Problem, Tier
 
 E = TypeVar("E", Behavior, Insight)
-BY_HAND = "by hand"
-"""The program of an entry that no program wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,8 @@ class RunMemory:
 
     def list(self, tier: Tier | None = None, *, include_archived: bool = False) -> builtins.list[Entry]:
         """Live entries, of one tier or of all, behaviors first, newest first; then archived ones, if asked for."""
+        if tier is not None and tier not in TIERS:
+            raise RunError(f"There is no tier {tier!r}.", f"The tiers are {', '.join(TIERS)}.")
         tiers: tuple[Tier, ...] = ("behavior", "insight", "experience") if tier is None else (tier,)
         return [e for each in tiers for e in self.store.list(each, include_archived=include_archived)]
 
@@ -144,7 +144,7 @@ class RunMemory:
     # ---- by hand
 
     def add_behavior(self, name: str, text: str) -> Behavior:
-        """A rule for all problems. Like one that the policy wrote, it gives way where a generalisation does not say it again."""
+        """A rule for all problems. It stays, whatever generalisations say, until a budget or its age takes it."""
         step = self._step()
         name = name if name.startswith("behavior_") else f"behavior_{name}"
         made = Behavior(self._free_id(), name, text, "", 0, (), step, max(0, step + 1), program=BY_HAND)
@@ -155,6 +155,8 @@ class RunMemory:
     ) -> Insight:
         """What to know about one problem. The next reflection that writes strategies takes the place of a strategy."""
         problem = self.problem(problem) if isinstance(problem, str) else problem
+        if kind not in ("strategy", "lesson"):
+            raise RunError(f"There is no insight of the kind {kind!r}.", "It is a strategy or a lesson.")
         if not problem.id:
             raise RunError("This run has no such problem.", "Give a problem's id or its whole text, or add a behavior.")
         step = self._step()

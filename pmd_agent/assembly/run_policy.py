@@ -37,6 +37,7 @@ class RunPolicy:
     ) -> None:
         """The run's adapter, or the base. `server`: a run of policy.type=vllm answers from its server. Raises PMDError."""
         self.run = run
+        self._closed = False
         self._warn: Callable[[str], None] = console.warn
         if server and run.recipe.policy.type != "vllm":
             raise RunError(
@@ -59,6 +60,7 @@ class RunPolicy:
 
     def close(self) -> None:
         """Free the weights."""
+        self._closed = True
         self.policy.close()
 
     @overload
@@ -96,6 +98,10 @@ class RunPolicy:
 
         Sampled as the run's evaluation samples, unless told otherwise. `system` takes the place of a text's system message.
         """
+        self._check_open()
+        odd: object = prompts
+        if not isinstance(odd, str | Problem | list | tuple):
+            raise RunError(f"A policy answers texts, not a {type(odd).__name__}.", "Give a text, a Problem, or a list.")
         single = isinstance(prompts, str | Problem)
         asked = [prompts] if isinstance(prompts, str | Problem) else list(prompts)
         recipe = self.run.recipe
@@ -112,10 +118,18 @@ class RunPolicy:
         return texts[0] if single else texts
 
     def lm(self, *, temperature: float = 0.0, max_tokens: int | None = None, seed: int = 0) -> dspy.LM:
-        """The same weights as a language model of DSPy, its cache off."""
-        return self.policy.lm(
+        """The same weights as a language model of DSPy, its cache off. Above temperature 0 what is asked again is drawn anew."""
+        self._check_open()
+        made = self.policy.lm(
             temperature=temperature, max_tokens=max_tokens or self.run.recipe.pipeline.max_tokens, seed=seed
         )
+        if hasattr(made.engine, "repeats_differ"):
+            made.engine.repeats_differ = True
+        return made
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RunError("This policy is closed.", "Use it within its `with` block, or open another: run.policy().")
 
     def _problem(self, prompt: Prompt, system: str | None) -> Problem:
         if isinstance(prompt, Problem):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -28,6 +31,23 @@ def resolve_model(name: str) -> str:
     return name
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+_LOADING = threading.RLock()
+
+
+def one_at_a_time(load: Callable[P, R]) -> Callable[P, R]:
+    """Not in two threads at once: transformers changes globals while it loads, and two loads leave them changed for good."""
+
+    @wraps(load)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _LOADING:
+            return load(*args, **kwargs)
+
+    return locked
+
+
+@one_at_a_time
 def load_tokenizer(name: str, *, offline: bool = False) -> Any:
     """The tokenizer, with a chat template that keeps what messages say. Raises PolicyError."""
     from transformers import AutoTokenizer
@@ -67,6 +87,7 @@ def check_model(name: str, *, offline: bool = False) -> list[str]:
     return odd_ends(name, tokenizer, ends)
 
 
+@one_at_a_time
 def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     """The causal language model, in evaluation mode. Raises PolicyError where it is missing, not whole, or of another kind."""
     from safetensors import SafetensorError
@@ -103,6 +124,7 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     return model
 
 
+@one_at_a_time
 def load_skeleton(name: str) -> Any:
     """The modules of the causal language model, without any weights. Raises PolicyError."""
     from transformers import AutoModelForCausalLM

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -30,6 +31,9 @@ class BatchingEngine:
     def __init__(self, answer_batch: AnswerBatch, *, model_name: str, sampling: Sampling) -> None:
         self._answer_batch, self._model_name, self._sampling = answer_batch, model_name, sampling
         self._pending: list[tuple[Messages, Sampling, Future[Completion]]] = []
+        self.repeats_differ = False
+        """Whether a question that is asked again is drawn anew. Not in a run: there it is asked for two problems."""
+        self._asked: Counter[str] = Counter()
         self._expected = 0
         self._changed = threading.Condition()
         self._serving = False
@@ -94,6 +98,9 @@ class BatchingEngine:
         """What the call asks for, else the engine's own; the seed follows from the text, so threads cannot reorder it."""
         config, default = request.config, self._sampling
         key = repr((config.seed if config.seed is not None else default.seed, messages))
+        if self.repeats_differ:
+            self._asked[key] += 1
+            key += f" {self._asked[key]}" if self._asked[key] > 1 else ""
         return Sampling(
             temperature=default.temperature if config.temperature is None else config.temperature,
             top_p=default.top_p if config.top_p is None else config.top_p,

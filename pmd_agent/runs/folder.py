@@ -56,6 +56,8 @@ class RunDir:
         state = self.read_json("state.json")
         try:
             self._state = _State(**state) if state else _State()
+            if state is None and self.read_json("summary.json") is not None:
+                raise _damaged(path / "state.json", "it is missing, though the run has ended")
         except TypeError:
             raise _damaged(path / "state.json", "it has other keys than this release writes") from None
 

@@ -6,7 +6,7 @@ from pmd_agent.memory import cluster_problems, with_old_ids
 from pmd_agent.memory.bank import BEFORE
 from pmd_agent.stages.parts import Metrics, Parts, frozen, seed_for, stage
 from pmd_agent.stages.program_lm import program_lm
-from pmd_agent.types import Behavior
+from pmd_agent.types import BY_HAND, Behavior
 
 
 @stage
@@ -50,7 +50,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
     for old in parts.memory.behaviors():
         # What a cluster could not say again is not thereby false; nor what a bank says of other problems than these.
         of_others = old.id in banked and not parts.memory.problems_of(old) & known.keys()
-        if old.name not in said and (counts["unparsed"] or of_others):
+        if old.name not in said and (counts["unparsed"] or of_others or old.program == BY_HAND):
             behaviors.append(old)
     parts.memory.replace_behaviors(behaviors, m.step)
     m.values["behaviors"] = len(behaviors)

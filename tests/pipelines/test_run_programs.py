@@ -138,7 +138,8 @@ def test_limits_of_number_and_length(answers: type, one: tuple[Any, Any]) -> Non
 @pytest.mark.parametrize(
     ("prediction", "texts", "dropped"),
     [
-        (dspy.Prediction(strategies="not a list", lessons=["Use a."]), ["Use a."], 1),
+        (dspy.Prediction(strategies="Not a list.", lessons={"Use a."}), ["Not a list.", "Use a."], 0),
+        (dspy.Prediction(strategies=7, lessons=["Use a."]), ["Use a."], 1),
         (dspy.Prediction(strategies=["Use a.", 3, None], lessons=("Use b.",)), ["Use a.", "Use b."], 2),
         (dspy.Prediction(lessons=["Use a."]), ["Use a."], 0),
         (dspy.Prediction(strategies=None, lessons=None), [], 0),
