@@ -85,6 +85,7 @@ CELLS = [
     """
     import dspy
     import pmd_agent as pmd
+    from pmd_agent.pipelines import Reflector, StrictJSONAdapter
 
     my_problems = [
         {"prompt": f"In the mill, compute {a} zog {b}.", "answer": str(max(a, b))}
@@ -94,10 +95,11 @@ CELLS = [
     def my_function(problem, text):
         return f"<answer> {problem.answer} </answer>" in text
 
-    class Mine(dspy.Module):
+    class Mine(Reflector):
         def forward(self, problem, experiences):
-            said = [f"Of {len(experiences)} attempts learn the best."]
-            return dspy.Prediction(strategies=said, lessons=said)
+            found = super().forward(problem=problem, experiences=experiences)
+            said = f"Of {len(experiences)} attempts learn the best."
+            return dspy.Prediction(strategies=[*found.strategies, said], lessons=[*found.lessons, said])
 
     small = ["steps=2", "rollout.problems=2", "rollout.samples=2", "rollout.max_tokens=48", "name=mine"]
     """,
@@ -110,6 +112,17 @@ CELLS = [
     """
     for step in run:
         print(step.number, step.metrics["reward"])
+    """,
+    """
+    with run.policy() as policy, dspy.context(lm=policy.lm(), adapter=StrictJSONAdapter()):
+        gepa = dspy.GEPA(
+            metric=pmd.metrics.teacher_gain(policy), max_metric_calls=4, reflection_lm=policy.lm(temperature=1.0), num_threads=1
+        )
+        better = gepa.compile(run.reflector, trainset=run.reflections())
+    again = pmd.Run.create("recipes/quickstart.yaml", problems=my_problems, verifier=my_function, reflector=better,
+                           overrides=[*small, "steps=1", "name=again"])
+    print(len(run.reflections()), type(better).__name__, next(iter(again)).number)
+    again.close()
     """,
     """
     run = pmd.Run.open("runs/mine", quiet=True)
@@ -139,4 +152,5 @@ def test_the_script_that_one_would_like_to_write_in_a_notebook(here: Path) -> No
     cells = nbformat.read(here / "mine.ipynb", 4).cells
     said = ["".join(output.get("text", "") for output in cell.outputs) for cell in cells]
     assert re.search(r"^0 \d", said[1], re.MULTILINE) and re.search(r"^1 \d", said[2], re.MULTILINE)
-    assert "Of 2 attempts learn the best." in said[3] and "Notes from practice." in said[3]
+    assert "4 Mine 0" in said[3]
+    assert "Of 2 attempts learn the best." in said[4] and "Notes from practice." in said[4]
