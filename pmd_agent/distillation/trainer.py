@@ -99,7 +99,7 @@ class Trainer:
             else:
                 skipped += 1  # one such step would make every weight NaN for good
         self.model.eval()
-        if settings.teacher.type == "ema":
+        if settings.teacher.type == "ema" and norms:  # after no update there is nothing to follow
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
         tally = tally.over(self.team)
