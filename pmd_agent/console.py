@@ -21,7 +21,7 @@ from rich.text import Text
 from pmd_agent.errors import PMDError
 
 # A policy writes what it likes: its text must not move the cursor or change the terminal's title.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Console:
@@ -220,6 +220,8 @@ def _cell(value: object) -> str:
 
 
 def _safe(text: str) -> str:
-    """Control characters and lone surrogates made visible."""
-    visible = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Control characters, those that turn the direction of writing, and lone surrogates made visible."""
+    visible = _CONTROL.sub(
+        lambda found: f"\\u{ord(found[0]):04x}" if ord(found[0]) > 0xFF else f"\\x{ord(found[0]):02x}", text
+    )
     return visible.encode("utf-8", "backslashreplace").decode("utf-8")

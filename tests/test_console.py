@@ -202,3 +202,9 @@ def test_the_log_has_every_line_plain(tmp_path: Path, monkeypatch: pytest.Monkey
     console.error(RunError("broken"))
     log = (tmp_path / "log.txt").read_text()
     assert re.fullmatch(r"earlier\nbefore the log\nstep  1/2 · .*\nwarning: slow\nerror: broken\n", log)
+
+
+def test_what_turns_the_direction_of_writing_is_seen() -> None:
+    out = io.StringIO()
+    Console(out, io.StringIO()).info("a\u202eb\u2066c\x1b[31m")
+    assert out.getvalue() == "a\\u202eb\\u2066c\\x1b[31m\n"

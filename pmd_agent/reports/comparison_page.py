@@ -54,8 +54,13 @@ def table_csv(report: Report) -> str:
     for table in report.tables:
         for number, row in enumerate(table.rows):
             for column, cell in zip(table.columns[1:], row[1:], strict=True):
-                writer.writerow([table.title, number, row[0], column, "" if cell is None else cell])
+                writer.writerow([table.title, number, _inert(row[0]), column, "" if cell is None else _inert(cell)])
     return out.getvalue()
+
+
+def _inert(cell: Cell) -> Cell:
+    """A text that a spreadsheet would take for a formula, as text: what is compared may be called anything."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "@", "\t", "\r") else cell
 
 
 def html(report: Report, title: str, command: str) -> str:

@@ -186,3 +186,14 @@ def test_what_cannot_be_compared(make_run, tmp_path: Path) -> None:
     (tmp_path / "runs" / "b" / "evaluation" / "final.jsonl").write_text('{"problem": 1}\n')
     with pytest.raises(RunError, match="not as a run of this release: KeyError: 'kind'"):
         read_runs([tmp_path / "runs" / "b"])
+
+
+def test_no_cell_is_a_formula_to_a_spreadsheet() -> None:
+    from pmd_agent.reports.comparison_page import _inert
+
+    assert (
+        _inert("=1+1") == "'=1+1"
+        and _inert("@x") == "'@x"
+        and _inert("+3.1 points") == "+3.1 points"
+        and _inert(-1.5) == -1.5
+    )
