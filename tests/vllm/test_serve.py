@@ -31,7 +31,7 @@ def test_the_adapter_is_served_under_the_runs_name(run: RunDir) -> None:
     line = " ".join(command)
     assert command[:3] == ["/opt/python", "-m", "vllm.entrypoints.openai.api_server"]
     assert f"--lora-modules lesson={run.adapter_path.resolve()} --api-key k" in line
-    assert "--max-lora-rank 32" in line and "--host 0.0.0.0 --port 8123" in line and "/box/policy " in line
+    assert "--max-lora-rank 32" in line and "--host 0.0.0.0 --port 8123" in line and "/models/box " in line
     assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in environment
 
 

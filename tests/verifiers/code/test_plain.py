@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +30,13 @@ def plainly(program: str, given: str, folder: Path) -> tuple[int, bytes, bytes]:
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "LC_ALL": "C.UTF-8"}
     with open(folder.parent / f"{folder.name}.in", "rb") as stdin:
         done = subprocess.run(
-            [sys.executable, "program.py"], stdin=stdin, capture_output=True, cwd=folder, env=environment, timeout=60
+            [sys.executable, "program.py"],
+            stdin=stdin,
+            capture_output=True,
+            cwd=folder,
+            env=environment,
+            timeout=60,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
         )
     return done.returncode, done.stdout, done.stderr
 
