@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pmd_agent.memory.store import Memory
 
 Mode = Literal["relevant", "random", "shuffled"]
+Feedback = Literal["always", "without_solution", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Wanted:
     """Correct attempts of earlier steps."""
     siblings: bool = True
     """Whether this batch's own attempts and feedback are in the context."""
+    feedback: Feedback = "without_solution"
+    """Whether feedback on a failed attempt is in the context: only where no correct attempt is, or always, or never."""
     diversity: float = 0.0
     """0: the nearest behaviors; towards 1, such as differ from each other."""
     mode: Mode = "relevant"
@@ -73,9 +76,9 @@ def recall(
 
     Behaviors by dense retrieval with the problem's prompt (one query for all problems); strategies and lessons of the
     problem itself, newest first; demonstrations: correct attempts of this batch (`siblings_PG`, higher reward first),
-    then correct ones of earlier steps, newest first. Feedback is that on this batch's failures. What is on trial,
-    quarantined or retired is passed over. Without `siblings`, nothing of this batch is in the context, though memory
-    already holds it.
+    then correct ones of earlier steps, newest first. Feedback is that on this batch's failures, as `wanted.feedback` says.
+    What is on trial, quarantined or retired is passed over. Without `siblings`, nothing of this batch is in the context, though
+    memory already holds it.
     """
     wanted = wanted or Wanted()
     memory.refresh()
@@ -106,12 +109,9 @@ def _with_batch(problem: Problem, mine: Recalled, siblings_G: Sequence[Experienc
     kept = {e.id for e in earlier}
     choices = [Choice(e.id, "experience", True, "a correct attempt of this batch") for e in fresh]
     choices += [c for c in mine.choices if c.tier != "experience" or c.id in kept]
-    context = replace(
-        mine.context,
-        problem=problem,
-        demonstrations=(*fresh, *earlier),
-        feedback={e.id: e.feedback for e in batch_G if not e.correct and e.feedback},
-    )
+    silent = wanted.feedback == "never" or (wanted.feedback == "without_solution" and bool(fresh or earlier))
+    feedback = {} if silent else {e.id: e.feedback for e in batch_G if not e.correct and e.feedback}
+    context = replace(mine.context, problem=problem, demonstrations=(*fresh, *earlier), feedback=feedback)
     return replace(mine, context=context, choices=tuple(choices))
 
 

@@ -42,6 +42,8 @@ from pmd_agent.types import Rollout, Step, Verdict
 def practise(parts: Parts, run: RunDir, console: Console) -> Iterator[Step]:
     """Run the recipe's steps, each of which is yielded once it is committed. A killed run goes on from its last commit."""
     measure(parts, run, console, "base")
+    if reads_memory(parts) and parts.recipe.memory.bank:
+        measure(parts, run, console, "base_with_memory", with_memory=True)
 
     for step in range(run.next_step, parts.steps):
         m = Metrics(step)
@@ -89,7 +91,7 @@ def validate(parts: Parts, m: Metrics) -> None:
     for name, with_memory in (("validation", False), ("validation_with_memory", True)):
         if with_memory and not reads_memory(parts):
             continue
-        found = accuracy(evaluate(parts, m, parts.validation, with_memory))
+        found = accuracy(evaluate(parts, m, parts.validation, with_memory, settings.validation_samples))
         m.values |= {name: found["avg"], f"{name}_pass": found["pass"]}
 
 
@@ -146,7 +148,8 @@ def summarise(parts: Parts, run: RunDir) -> None:
     for line in run.metrics():
         seconds.update(line["stage_seconds"])
         rollouts += line["rollouts"]
-    measured = {name: run.read_json(f"evaluation/{name}.json") for name in ("base", "final", "final_with_memory")}
+    names = ("base", "base_with_memory", "final", "final_with_memory")
+    measured = {name: run.read_json(f"evaluation/{name}.json") for name in names}
     base, final, with_memory = measured["base"] or {}, measured["final"] or {}, measured["final_with_memory"]
     summary = {
         "name": parts.recipe.name,
@@ -155,7 +158,11 @@ def summarise(parts: Parts, run: RunDir) -> None:
         "seed": parts.recipe.seed,
         "steps": parts.steps,
         "rollouts": rollouts,
-        "base": {"free": base.get("avg"), "detail": base},
+        "base": {
+            "free": base.get("avg"),
+            "with_memory": (measured["base_with_memory"] or {}).get("avg"),
+            "detail": base,
+        },
         "final": {
             "free": final.get("avg"),
             "with_memory": with_memory["avg"] if with_memory else None,

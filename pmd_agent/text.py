@@ -13,6 +13,7 @@ _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d|,\d)")
 _COMMON = r"<[|｜][^<>|｜]{1,40}[|｜]>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>"
 _THINK = re.compile(r"<\s{0,2}(/?)\s{0,2}think(?:ing)?\s{0,2}>", re.IGNORECASE)
 _LONGEST_UNBRACED = 500
+_QUOTES = frozenset("`'\"‘’“”«»")
 _FILLERS = (" ", "\ufffd", "·", "~")
 
 
@@ -50,13 +51,17 @@ def strip_thinking(text: str) -> str:
     """The text without hidden reasoning: `<think>` and `<thinking>` blocks (SDPO strips them from demonstrations as well).
 
     A block that is never closed goes on to the end (the model was cut off while thinking), and one that was never opened
-    begins at the start (chat templates put the opening tag into the prompt). One pass, no backtracking.
+    begins at the start (chat templates put the opening tag into the prompt). A tag that is only spoken of is text: one in
+    quotation marks, or one that opens in the middle of a line and is never closed. One pass, no backtracking.
     """
     kept: list[str] = []
     cursor, start = 0, None
-    for tag in _THINK.finditer(text):
+    tags = [tag for tag in _THINK.finditer(text) if not _quoted(text, tag)]
+    closed = max((n for n, tag in enumerate(tags) if tag[1]), default=-1)
+    for n, tag in enumerate(tags):
         if not tag[1]:
-            start = tag.start() if start is None else start
+            if start is None and (n < closed or _begins_line(text, tags[n - 1] if n else None, tag)):
+                start = tag.start()
             continue
         if start is None:
             kept.clear()
@@ -64,6 +69,19 @@ def strip_thinking(text: str) -> str:
             kept.append(text[cursor:start])
         cursor, start = tag.end(), None
     return "".join([*kept, text[cursor:start]]).strip()
+
+
+def _begins_line(text: str, before: re.Match[str] | None, tag: re.Match[str]) -> bool:
+    """Whether no words are before the tag in its line, or it stands close to them, as no word of a sentence does."""
+    between = text[before.end() if before else 0 : tag.start()]
+    words = between.rpartition("\n")[2]
+    if words.strip():
+        return not words[-1].isspace() and words[-1] not in "(["
+    return "\n" in between or before is None or bool(before[1])
+
+
+def _quoted(text: str, tag: re.Match[str]) -> bool:
+    return text[tag.start() - 1 : tag.start()] in _QUOTES and text[tag.end() : tag.end() + 1] in _QUOTES
 
 
 def last_boxed(text: str) -> str | None:

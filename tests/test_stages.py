@@ -57,7 +57,7 @@ class Recorder:
     controls: list[list[Any]] = field(default_factory=list)
     gains: dict[str, float] = field(default_factory=dict)
 
-    def step(self, examples: list[Any]) -> dict[str, float]:
+    def step(self, examples: list[Any], *, rollouts: int | None = None) -> dict[str, float]:
         self.examples = list(examples)
         return {"loss": 0.5}
 
@@ -199,11 +199,13 @@ def test_a_rollout_is_never_its_own_demonstration() -> None:
     assert taught == {("9", False), ("8", False)} and m.values["context_fraction"] == 0.75
 
 
-def test_grpo_reinforces_every_checked_rollout_and_asks_no_teacher() -> None:
+@pytest.mark.parametrize(("normalise", "advantage"), [(False, 0.5), (True, 0.5**0.5)])
+def test_grpo_reinforces_every_checked_rollout_and_asks_no_teacher(normalise: bool, advantage: float) -> None:
     trainer = Recorder([])
+    grpo = {"distill": {"grpo": {"normalise": normalise}}}
     with Memory.ephemeral(HashingEmbedder(), tiers=()) as nothing:
-        m = step(make(nothing, ["4", "9", "?", "8"], trainer, method="grpo"))
-    assert [e.advantage for e in trainer.examples] == pytest.approx([0.5**0.5, -(0.5**0.5), 0.0], abs=1e-4)
+        m = step(make(nothing, ["4", "9", "?", "8"], trainer, method="grpo", **grpo))
+    assert [e.advantage for e in trainer.examples] == pytest.approx([advantage, -advantage, 0.0], abs=1e-4)
     assert all(e.teacher_prompt_ids == () and e.logprobs == (-1.0,) for e in trainer.examples)
     assert m.values["reinforced"] == 1.0 and "context_fraction" not in m.values
 
@@ -212,7 +214,7 @@ def test_routing_reinforces_successes_and_teaches_failures(memory: Memory) -> No
     trainer = Recorder([])
     m = step(make(memory, ["4", "9", "8", "8"], trainer, distill={"routing": "srpo"}))
     right = [e for e in trainer.examples if e.correct]
-    assert [e.advantage for e in right] == pytest.approx([0.5**0.5], abs=1e-4)
+    assert [e.advantage for e in right] == [0.5]
     assert all(e.advantage is None and e.teacher_prompt_ids for e in trainer.examples if not e.correct)
     assert len(trainer.examples) == 4 and m.values["reinforced"] == 0.25 and m.values["context_fraction"] == 1.0
 
@@ -404,3 +406,19 @@ def test_seeds_differ_by_step_and_purpose() -> None:
     seeds = {seed_for(recipe, step, purpose) for step in range(50) for purpose in range(4)}
     assert len(seeds) == 200
     assert seed_for(recipe, 3, 1) == seed_for(Recipe(), 3, 1)
+
+
+@pytest.mark.parametrize("thinking", [None, True, False])
+def test_the_teacher_s_prompt_may_think_where_the_student_s_does_not(memory: Memory, thinking: bool | None) -> None:
+    asked: list[bool | None] = []
+
+    class Asked(ScriptedPolicy):
+        def encode(self, messages: Any, *, thinking: bool | None = None) -> list[int]:
+            asked.append(thinking)
+            return super().encode(messages, thinking=thinking)
+
+    parts = make(memory, ["4", "9", "5", "9"], Recorder([]), distill={"teacher": {"thinking": thinking}})
+    parts.policy = Asked(["4", "9", "5", "9"], INSIGHTS)
+    step(parts)
+    assert thinking is None or thinking in asked
+    assert set(asked) == {None, thinking}, "sampling, and measuring the budget, are as the policy says"

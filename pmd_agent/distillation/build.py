@@ -54,10 +54,9 @@ def build_trainer(
 
 
 def _learning(recipe: Recipe) -> DistillSection:
-    """How the trainer learns. GRPO keeps no teacher, and has a learning rate of its own where the recipe gives it one."""
-    settings = recipe.distill
+    """How the trainer learns. GRPO keeps no teacher, and has a rate and updates of its own where the recipe gives them."""
+    settings, grpo = recipe.distill, recipe.distill.grpo
     if recipe.method != "grpo":
         return settings
-    return settings.model_copy(
-        update={"lr": settings.grpo.lr or settings.lr, "teacher": TeacherSection(type="initial")}
-    )
+    own = {"lr": grpo.lr or settings.lr, "updates": grpo.updates or settings.updates}
+    return settings.model_copy(update=own | {"teacher": TeacherSection(type="initial")})

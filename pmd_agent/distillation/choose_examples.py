@@ -52,6 +52,11 @@ class Chosen:
         return found
 
     @property
+    def rollouts(self) -> int:
+        """All that were checked and wrote something, whatever became of them."""
+        return self.taught + self.reinforced + self.without_context + self.too_long
+
+    @property
     def distilled(self) -> list[Example]:
         """Those that have a teacher."""
         return [example for example in self.examples if example.advantage is None]
@@ -83,7 +88,8 @@ def choose_examples(
         group = [(r, v) for r, v in zip(rollouts_G, verdicts_G, strict=True) if _counts(r, v)]
         weighted = recipe.distill.weighting == "pass_rate"
         weight = pass_rate_weight([bool(v.correct) for _, v in group]) if weighted else 1.0
-        advantage_G = advantages([v.reward or 0.0 for _, v in group])
+        normalise = recipe.distill.grpo.normalise
+        advantage_G = advantages([v.reward or 0.0 for _, v in group], normalise=normalise)
         for (rollout, verdict), advantage in zip(group, advantage_G, strict=True):
             if _reinforced(recipe, verdict):
                 chosen.reinforced += 1

@@ -20,7 +20,7 @@ class Example:
     """(T,) nats under the weights that sampled, at temperature 1: importance ratios are taken to them."""
     correct: bool
     weight: float = 1.0
-    """Of each of its tokens in the mean of the loss."""
+    """In the mean of the loss: of each of its tokens, or (distill.normalisation=per_rollout) of all of them together."""
     advantage: float | None = None
     """None: the student follows the teacher. A number: no teacher, GRPO's objective with this advantage at each token."""
 

@@ -8,17 +8,18 @@ from collections.abc import Sequence
 SMALLEST = 1e-6
 
 
-def advantages(rewards_G: Sequence[float]) -> list[float]:
-    """(reward - mean) / (standard deviation + 1e-6) within the group, with n - 1 in the variance (GRPO, arXiv 2402.03300).
+def advantages(rewards_G: Sequence[float], *, normalise: bool = True) -> list[float]:
+    """Reward less the group's mean; `normalise` divides by (standard deviation + 1e-6), with n - 1 in the variance.
 
-    Zero for all where the rewards are equal, and for a group of one: there is nothing to compare with.
+    GRPO (arXiv 2402.03300) normalises, SDPO's GRPO baseline does not. Zero for all where the rewards are equal, and for a group
+    of one: there is nothing to compare with.
     """
     n = len(rewards_G)
     if n < 2:
         return [0.0] * n
     mean = sum(rewards_G) / n
-    deviation = math.sqrt(sum((r - mean) ** 2 for r in rewards_G) / (n - 1))
-    return [(r - mean) / (deviation + SMALLEST) for r in rewards_G]
+    scale = math.sqrt(sum((r - mean) ** 2 for r in rewards_G) / (n - 1)) + SMALLEST if normalise else 1.0
+    return [(r - mean) / scale for r in rewards_G]
 
 
 def pass_rate_weight(correct_G: Sequence[bool]) -> float:

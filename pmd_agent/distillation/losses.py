@@ -62,7 +62,7 @@ def reinforced(student_NV: Tensor, initial_NV: Tensor | None, tokens: Tokens, se
     """GRPO: the clipped surrogate plus kl times k3 to the initial policy, where kl is not 0 (`initial_NV` is None if it is)."""
     student_N = token_logprobs(student_NV, tokens.target_N)
     loss_N, clipped_N = clipped_surrogate(
-        student_N, tokens.sampled_N, tokens.advantage_N, settings.clip, settings.clip_high
+        student_N, tokens.sampled_N, tokens.advantage_N, settings.clip, settings.clip_high, settings.dual_clip
     )
     if initial_NV is not None:
         loss_N = loss_N + settings.kl * k3(student_N, token_logprobs(initial_NV, tokens.target_N))

@@ -36,19 +36,28 @@ def importance_ratio(student_N: Tensor, sampled_N: Tensor, clip: float) -> tuple
 
 
 def clipped_surrogate(
-    student_N: Tensor, sampled_N: Tensor, advantage_N: Tensor, clip: float, clip_high: float | None = None
+    student_N: Tensor,
+    sampled_N: Tensor,
+    advantage_N: Tensor,
+    clip: float,
+    clip_high: float | None = None,
+    dual_clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """PPO's loss -min(r A, clip(r, 1 - clip, 1 + clip_high) A), r = student / sampled, and where the clip stopped learning.
+    """PPO's loss -min(r A, clip(r, 1 - clip, 1 + clip_high) A), r = student / sampled, and where a clip stopped learning.
 
-    `clip_high` None is `clip`. A is the rollout's advantage at each of its tokens. Gradients flow through r; where the clipped
-    side is the smaller one there is none. The mean is taken over all tokens of the batch, as in SDPO's GRPO baseline; GRPO's
-    paper (arXiv 2402.03300) averages within each rollout first, which weighs the tokens of short rollouts more.
+    `clip_high` None is `clip`. A is the rollout's advantage at each of its tokens. With `dual_clip` c the loss of a negative A is
+    at most -c A (arXiv 1912.09729). Gradients flow through r; where a clipped side counts there is none.
     """
     log_ratio_N = (student_N - sampled_N).clamp(-MOST, MOST)
     high = clip if clip_high is None else clip_high
     ratio_N = log_ratio_N.exp()
     plain_N, limited_N = ratio_N * advantage_N, ratio_N.clamp(1 - clip, 1 + high) * advantage_N
-    return -torch.minimum(plain_N, limited_N), limited_N.detach() < plain_N.detach()
+    gain_N, clipped_N = torch.minimum(plain_N, limited_N), limited_N.detach() < plain_N.detach()
+    if dual_clip is not None:
+        least_N = torch.where(advantage_N < 0, dual_clip * advantage_N, gain_N.detach() - 1)
+        clipped_N = clipped_N | (gain_N.detach() < least_N)
+        gain_N = torch.maximum(gain_N, least_N)
+    return -gain_N, clipped_N
 
 
 def k3(student_N: Tensor, reference_N: Tensor) -> Tensor:

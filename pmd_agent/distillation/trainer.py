@@ -65,12 +65,15 @@ class Trainer:
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
-    def step(self, examples: Sequence[Example]) -> dict[str, float]:
+    def step(self, examples: Sequence[Example], *, rollouts: int | None = None) -> dict[str, float]:
         """Learn from the batch in `updates` optimiser steps, then let the teacher follow. Returns metrics (nats per token).
 
-        An update's loss is the mean over its tokens: sum of weight x loss / sum of weights.
+        An update's loss is a mean by weight: over its tokens, or (per_rollout) over those of each rollout and then over
+        rollouts, of which there are so many (`rollouts`, by default as many as examples): those that are no example count as 0.
         """
         settings = self.settings
+        per_rollout = settings.normalisation == "per_rollout"
+        share = len(examples) / (rollouts or len(examples) or 1) if per_rollout else 1.0
         self.gains = {}
         if not examples:
             self.steps += 1
@@ -86,7 +89,7 @@ class Trainer:
         norms: list[float] = []
         skipped = 0
         for part in split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
-            total = sum(e.weight * sum(e.written) for e in part) or 1.0
+            total = sum(self._weight(e) * sum(e.written) for e in part) / share or 1.0
             self._optimiser.zero_grad(set_to_none=True)
             with self.forward.precision():
                 for batch, counts in self._micro_batches(part):
@@ -105,12 +108,13 @@ class Trainer:
         tally = tally.over(self.team)
         self.gains = tally.gains
         found = tally.metrics() | {"grad_norm": sum(norms) / max(1, len(norms)), "lr": lr}
+        found["loss"] *= share
         return found | ({"updates_skipped": float(skipped)} if skipped else {})
 
-    def learn(self, examples: Sequence[Example], total_steps: int | None) -> None:
+    def learn(self, examples: Sequence[Example], rollouts: int | None, total_steps: int | None) -> None:
         """A step of a run of this length, as rank 0 tells it."""
         self.total_steps = total_steps
-        self.step(examples)
+        self.step(examples, rollouts=rollouts)
 
     def gain(self, examples: Sequence[Example]) -> float | None:
         """The gain of a teacher that reads these examples' teacher prompts; nothing is learnt.
@@ -214,13 +218,19 @@ class Trainer:
                 found.append(self.forward.hidden(rows))
         return found
 
+    def _weight(self, example: Example) -> float:
+        """Of each of its tokens in an update's mean."""
+        if self.settings.normalisation == "per_token":
+            return example.weight
+        return example.weight / max(1, sum(example.written))
+
     def _tokens(self, batch: Sequence[Example]) -> Tokens:
         device = self._parameters[0].device
         count_B = [sum(e.written) for e in batch]
         written_N = torch.tensor([w for e in batch for w in e.written], dtype=torch.bool)
         target_N = torch.tensor([i for e in batch for i in e.completion_ids], dtype=torch.long)[written_N]
         sampled_N = torch.tensor([p for e in batch for p in e.logprobs], dtype=torch.float32)[written_N]
-        weight_N = torch.tensor([e.weight for e, n in zip(batch, count_B, strict=True) for _ in range(n)])
+        weight_N = torch.tensor([self._weight(e) for e, n in zip(batch, count_B, strict=True) for _ in range(n)])
         advantage_N = torch.tensor([e.advantage or 0.0 for e, n in zip(batch, count_B, strict=True) for _ in range(n)])
         return Tokens(*(column.to(device) for column in (target_N, sampled_N, weight_N, advantage_N)))
 
@@ -263,9 +273,9 @@ class Trainer:
 class LeadingTrainer(Trainer):
     """Rank 0's: the others (parallel.follow) do with it what takes all of them."""
 
-    def step(self, examples: Sequence[Example]) -> dict[str, float]:
-        with self.team.working("learn", list(examples), self.total_steps):
-            return super().step(examples)
+    def step(self, examples: Sequence[Example], *, rollouts: int | None = None) -> dict[str, float]:
+        with self.team.working("learn", list(examples), rollouts, self.total_steps):
+            return super().step(examples, rollouts=rollouts)
 
     def gain(self, examples: Sequence[Example]) -> float | None:
         with self.team.working("gain", list(examples)):

@@ -13,7 +13,7 @@ from pmd_agent.evaluation.scores import Outcome
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.folder import RunDir
 
-MEASURED = ("base", "final", "final_with_memory")
+MEASURED = ("base", "base_with_memory", "final", "final_with_memory")
 ELSEWHERE = "elsewhere"
 """The folder of what was measured on other problems."""
 

@@ -42,10 +42,13 @@ class ChatTemplate:
             self._merges = not self._keeps([user, _message("user", "again")])
             self._require([system, user, assistant, _message("user", "again")])
 
-    def render(self, messages: Messages, *, answer_next: bool = True) -> str:
-        """The conversation as text; `answer_next`: ready for the assistant's answer. Raises PolicyError."""
+    def render(self, messages: Messages, *, answer_next: bool = True, thinking: bool | None = None) -> str:
+        """The conversation as text; `answer_next`: ready for the assistant's answer. Raises PolicyError.
+
+        `thinking`: whether in the thinking mode; None as at the start.
+        """
         try:
-            return self._text(messages, answer_next)
+            return self._text(messages, answer_next, self._thinking if thinking is None else thinking)
         except _Endless:
             raise
         except Exception as error:  # a template is somebody's program: whatever it raises is its own
@@ -57,12 +60,12 @@ class ChatTemplate:
         turns = _folded(messages) if self._folds else messages
         return _merged(turns) if self._merges else turns
 
-    def _text(self, messages: Messages, answer_next: bool) -> str:
+    def _text(self, messages: Messages, answer_next: bool, thinking: bool) -> str:
         text: str = self._tokenizer.apply_chat_template(
             self.turns(messages),
             tokenize=False,
             add_generation_prompt=answer_next,
-            enable_thinking=self._thinking,
+            enable_thinking=thinking,
         )
         return text
 

@@ -31,8 +31,8 @@ class Policy(Protocol):
         """Texts that its tokenizer reads as special tokens: no remembered text may bring one into a prompt."""
         ...
 
-    def encode(self, messages: Messages) -> list[int]:
-        """The prompt as token ids, chat template applied, ready for an answer."""
+    def encode(self, messages: Messages, *, thinking: bool | None = None) -> list[int]:
+        """The prompt as token ids, chat template applied, ready for an answer. `thinking`: None is the policy's own setting."""
         ...
 
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:

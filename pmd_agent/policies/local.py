@@ -49,8 +49,9 @@ class LocalPolicy:
         self._pad_id = padding_id(tokenizer, self._eos_ids)
         self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
 
-    def encode(self, messages: Messages) -> list[int]:
-        ids: list[int] = self.tokenizer(self._template.render(messages), add_special_tokens=False).input_ids
+    def encode(self, messages: Messages, *, thinking: bool | None = None) -> list[int]:
+        text = self._template.render(messages, thinking=thinking)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:

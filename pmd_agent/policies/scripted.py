@@ -29,7 +29,7 @@ class ScriptedPolicy:
         self.prompts: list[Messages] = []
         """Every prompt that was sampled from, in order."""
 
-    def encode(self, messages: Messages) -> list[int]:
+    def encode(self, messages: Messages, *, thinking: bool | None = None) -> list[int]:
         return list("\n".join(m["content"] for m in messages).encode("utf-8", "replace"))
 
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:

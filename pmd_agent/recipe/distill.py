@@ -27,19 +27,27 @@ class TeacherSection(Section):
     """ema: teacher <- (1 - rate) teacher + rate student, after each step."""
     mix: float = Field(0.05, ge=0, le=1)
     """trust_region: logits = (1 - mix) initial + mix current."""
+    thinking: bool | None = None
+    """Whether its prompt is that of the thinking mode. Empty: as the student's (policy.thinking)."""
     reads_problem: bool = True
     """False: it reads the memory alone, without the problem (a control, as `controls_every` measures it)."""
 
 
 class GrpoSection(Section):
-    """The policy gradient, for method=grpo and for what `routing` sends there."""
+    """The policy gradient, for method=grpo and for what `routing` sends there. The defaults are those of SDPO's baseline."""
 
     lr: float | None = Field(None, gt=0)
     """Learning rate of method=grpo. Empty: distill.lr."""
+    updates: int | None = Field(None, ge=1)
+    """Optimiser updates per step of method=grpo. Empty: distill.updates."""
+    normalise: bool = False
+    """Advantages are divided by their group's standard deviation, as in GRPO's paper."""
     clip: float = Field(0.2, gt=0, lt=1)
-    """The ratio to the policy that sampled counts within [1 - clip, 1 + clip]."""
-    clip_high: float | None = Field(None, gt=0)
-    """Another upper bound, 1 + clip_high. Empty: clip."""
+    """The ratio to the policy that sampled counts within [1 - clip, 1 + clip_high]."""
+    clip_high: float | None = Field(0.28, gt=0)
+    """Empty: clip."""
+    dual_clip: float | None = Field(3.0, gt=1)
+    """Where the advantage is negative, the ratio counts up to this. Empty: without a bound."""
     kl: float = Field(0.0, ge=0)
     """Weight of the KL to the initial policy (k3 estimator)."""
 
@@ -57,6 +65,9 @@ class DistillSection(Section):
     """Over the student's likeliest tokens and one tail for the rest. Empty: over the whole vocabulary."""
     importance_clip: float | None = Field(2.0, ge=1)
     """A token's divergence is multiplied by min(student / sampling policy, this). Empty: by nothing."""
+    normalisation: Literal["per_token", "per_rollout"] = "per_token"
+    """The loss is a mean over all tokens, or over each rollout's and then over rollouts, where one whose teacher has nothing to
+    read counts as 0 (SDPO's code). The latter gives a token of a short answer more weight."""
     weighting: Literal["none", "pass_rate"] = "none"
     """pass_rate: a problem counts by sqrt(p (1 - p)), p = (correct + 1) / (rollouts + 2), so that none counts nothing."""
     routing: Literal["none", "srpo"] = "none"

@@ -99,7 +99,10 @@ class MemorySection(Section):
     strategies: int = Field(4, ge=0)
     lessons: int = Field(4, ge=0)
     siblings: bool = True
-    """SDPO's context: a correct rollout of the same group, and the verifier's feedback."""
+    """SDPO's context: a correct rollout of the same group, and the verifier's feedback (`feedback`). False: neither."""
+    feedback: Literal["always", "without_solution", "never"] = "without_solution"
+    """Whether a failed rollout's teacher reads what the verifier said of it. without_solution: where it is shown no correct one
+    (SDPO where its tests speak; never on SciKnowEval)."""
     max_tokens: int = Field(4096, ge=64)
     """Budget of the teacher's message, problem included; the problem is never cut."""
     near: float | None = Field(0.95, gt=0, le=1)

@@ -119,12 +119,14 @@ class EvaluateSection(Section):
     """Validation clock in steps; 0: only before and after."""
     samples: int = Field(16, ge=1)
     """Rollouts of each problem: the k of avg@k, pass@k and maj@k (which only answers have that can be compared)."""
+    validation_samples: int | None = Field(None, ge=1)
+    """The same in validation, which comes often. Empty: samples."""
     temperature: float = Field(0.6, ge=0)
     top_p: float = Field(0.95, gt=0, le=1)
     max_problems: int | None = Field(None, ge=1)
     """At most so many test problems of each kind. Empty: all."""
     with_memory: bool = True
-    """At the end, and at each validation, also with memory in the prompt."""
+    """Also with memory in the prompt: at each validation, at the end, and before the first step where there is a bank."""
 
 
 class Recipe(Section):

@@ -49,7 +49,7 @@ def distil(
             if (gain := parts.trainer.gain(compared)) is not None:
                 m.values[f"teacher_gain_{name}"] = gain
         effects = tried(parts.trainer, prompts.trials) if prompts.trials else {}
-        m.values |= parts.trainer.step(chosen.examples)
+        m.values |= parts.trainer.step(chosen.examples, rollouts=chosen.rollouts)
     return Learnt(parts.trainer.gains, effects)
 
 

@@ -14,8 +14,13 @@ from pmd_agent.verifiers import verify_all
 
 
 @stage
-def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory: bool) -> list[Outcome]:
-    """Fresh rollouts of the problems, memory-free or with memory in the prompt. Nothing is learnt from them."""
+def evaluate(
+    parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory: bool, samples: int | None = None
+) -> list[Outcome]:
+    """Fresh rollouts of the problems, memory-free or with memory in the prompt. Nothing is learnt from them.
+
+    `samples` of each; None: as many as the recipe says.
+    """
     settings = parts.recipe.evaluate
     if with_memory:
         contexts = contexts_for(parts, problems, [[] for _ in problems])
@@ -29,7 +34,7 @@ def evaluate(parts: Parts, m: Metrics, problems: Sequence[Problem], with_memory:
     sampling = Sampling(
         settings.temperature, settings.top_p, parts.recipe.rollout.max_tokens, seed_for(parts.recipe, 0, 3)
     )
-    completions_PG = parts.policy.sample(prompts, settings.samples, sampling)
+    completions_PG = parts.policy.sample(prompts, samples or settings.samples, sampling)
     texts_PG = [[c.text for c in group] for group in completions_PG]
     verified = verify_all(parts.verifier, problems, texts_PG)
     if verified.unchecked and all(v.reward is None for group in verified.verdicts_PG for v in group):

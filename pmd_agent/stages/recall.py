@@ -34,6 +34,7 @@ def wanted(recipe: Recipe, step: int = 0) -> Wanted:
         strategies=settings.strategies,
         lessons=settings.lessons,
         siblings=settings.siblings,
+        feedback=settings.feedback,
         diversity=settings.diversity,
         mode=settings.recall,
         seed=seed_for(recipe, step, 4),

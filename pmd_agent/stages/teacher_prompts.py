@@ -100,7 +100,7 @@ def teacher_prompt(parts: Parts, context: TeacherContext, rollout: Rollout) -> T
     """The page for this rollout as token ids, within what the policy can read before the rollout."""
     room = parts.context - len(rollout.completion_ids)
     page = page_within(parts, context, rollout.id, room)
-    ids = tuple(parts.policy.encode(page.messages))
+    ids = tuple(parts.policy.encode(page.messages, thinking=parts.recipe.distill.teacher.thinking))
     if len(ids) > room:
         return TeacherPrompt(None, page.informed)
     return TeacherPrompt(ids, page.informed, page.shown, page.dropped, page.demonstration_cut)

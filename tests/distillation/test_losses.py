@@ -161,6 +161,25 @@ def test_weights_make_a_weighted_mean_over_tokens(load_student: Load, sampled: l
     assert doubled["loss"] == pytest.approx(metrics["loss"]) and distance(found, same) < 1e-6
 
 
+def test_a_mean_over_rollouts_counts_those_without_a_teacher_as_nothing(
+    load_student: Load, sampled: list[Example]
+) -> None:
+    model, weights = load_student(teacher=True), (0.5, 0.3, 0.4, 0.5, 0.5)
+    weighted = [replace(e, weight=w) for e, w in zip(sampled, weights, strict=True)]
+    losses = [published(model, e, teacher_of(model, e))[0].mean() for e in sampled]
+    assert len({len(e.completion_ids) for e in sampled}) > 1
+    mean = sum((w * loss for w, loss in zip(weights, losses, strict=True)), torch.tensor(0.0)) / sum(weights)
+    expected = mean * 5 / 8  # eight rollouts, of which three had nothing to read
+    expected.backward()
+    model_again = load_student(teacher=True)
+    taught = Trainer(model_again, settings(normalisation="per_rollout", batch_tokens=256), pad_id=0, seed=0)
+    metrics = taught.step(weighted, rollouts=8)
+    assert metrics["loss"] == pytest.approx(expected.item(), abs=1e-5)
+    assert distance(gradients(model_again), gradients(model)) < 1e-5
+    plain, _ = learn(load_student(teacher=True), settings(normalisation="per_rollout"), weighted)
+    assert plain["loss"] == pytest.approx(mean.item(), abs=1e-5)
+
+
 def test_batches_of_weight_zero_teach_nothing(load_student: Load, sampled: list[Example]) -> None:
     metrics, found = learn(load_student(teacher=True), settings(), [replace(e, weight=0.0) for e in sampled])
     assert metrics["loss"] == 0 and all((g == 0).all() for g in found)

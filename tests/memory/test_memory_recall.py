@@ -66,9 +66,23 @@ def test_everything_in_its_order(filled: Memory, siblings: list[object]) -> None
     assert ids(context.lessons) == ["2/p/lesson-0", "2/p/lesson-1", "2/p/lesson-2", "1/p/lesson-0"]
     # siblings first, the better one before the other; then earlier steps, newest first; each once
     assert ids(context.demonstrations) == ["3/p/2", "3/p/1", "2/p/0", "2/p/1", "1/p/0", "1/p/1"]
-    assert context.feedback == {"3/p/0": "wrong: 3"}
+    assert context.feedback == {}, "a correct attempt is shown"
     assert other == TeacherContext(problem=Q, behaviors=other.behaviors)
     assert [b.text for b in other.behaviors] == ["Use vit min."]
+
+
+@pytest.mark.parametrize(
+    ("feedback", "beside", "alone"),
+    [("always", True, True), ("without_solution", False, True), ("never", False, False)],
+)
+def test_when_feedback_is_read(
+    filled: Memory, siblings: list[Any], feedback: Any, beside: bool, alone: bool, make: SimpleNamespace
+) -> None:
+    (context,) = recall(filled, [P], [siblings], feedback=feedback)
+    assert context.feedback == ({"3/p/0": "wrong: 3"} if beside else {})
+    failed = [make.experience("3/q/0", correct=False, reward=0.0, feedback="wrong: 3")]
+    (context,) = recall(filled, [Q], [failed], feedback=feedback)
+    assert context.feedback == ({"3/q/0": "wrong: 3"} if alone else {})
 
 
 def test_a_rollout_is_never_shown_itself(filled: Memory, siblings: list[object]) -> None:

@@ -74,6 +74,8 @@ def test_the_template_is_told_whether_to_think(tiny: Any, tiny_folder: Path, thi
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if enable_thinking is false %}<think></think>{% endif %}"
     policy = LocalPolicy(tiny, tokenizer, name="tiny", thinking=thinking)
     assert tokenizer.decode(policy.encode(ASK[2])) == "Use zog max." + ("" if thinking else "<think></think>")
+    other = tokenizer.decode(policy.encode(ASK[2], thinking=not thinking))
+    assert other == "Use zog max." + ("<think></think>" if thinking else "")
 
 
 def test_a_template_without_a_system_role_reads_its_text_all_the_same(tiny: Any, tokenizer: Any) -> None:

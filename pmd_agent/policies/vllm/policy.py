@@ -81,9 +81,10 @@ class VllmPolicy:
 
     # ---- the protocol
 
-    def encode(self, messages: Messages) -> list[int]:
+    def encode(self, messages: Messages, *, thinking: bool | None = None) -> list[int]:
         """The prompt as token ids, chat template applied."""
-        ids: list[int] = self.tokenizer(self.template.render(messages), add_special_tokens=False).input_ids
+        text = self.template.render(messages, thinking=thinking)
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
