@@ -13,57 +13,19 @@ from typing import Any
 import torch
 
 from pmd_agent.errors import RunError
-from pmd_agent.evaluation.certificate import certificate, sentences
+from pmd_agent.evaluation.certificate import certificate
 from pmd_agent.evaluation.finished_runs import read_run
 from pmd_agent.models import BOX, box_path
 from pmd_agent.models.adapters import check_adapter
 from pmd_agent.models.loading import check_model, load_tokenizer
 from pmd_agent.models.merge_adapter import merge_into
 from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
+from pmd_agent.reports.model_card import adapter_card, merged_card
 from pmd_agent.runs.files import to_json, write_atomically
 from pmd_agent.runs.folder import RunDir
 
 CERTIFICATE = "certificate.json"
-ADAPTER_README = """# {name}
-
-A LoRA adapter made by pmd (method {method}, {steps} steps) for `{model}`. It answers without memory in its prompt.
-
-```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-folder = "{folder}"  # where this README is
-tokenizer = AutoTokenizer.from_pretrained(folder)
-base = AutoModelForCausalLM.from_pretrained({base}, dtype="{dtype}")
-model = PeftModel.from_pretrained(base, folder)
-```
-
-{note}
-
-{measured}
-"""
-MERGED_README = """# {name}
-
-`{model}` with what pmd taught it (method {method}, {steps} steps) merged into its weights, {dtype}.
-
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-folder = "{folder}"  # where this README is
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder)
-```
-
-The licence of `{model}` applies to its weights.
-
-{measured}
-"""
-MEASURED = """## What was measured
-
-{lines}
-
-By the run itself, before the export; in brackets, a 95 % interval over such problems. How far another run would come is not
-in it. `certificate.json` has the figures, the recipe, and hashes of the weights."""
+README = "README.md"
 
 
 def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
@@ -84,11 +46,10 @@ def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
     check_model(section.model)
     check_adapter(section.model, run.adapter_path)
     found = certificate(read_run(run.path))
-    measured = MEASURED.format(lines="\n".join(f"- {line}" for line in sentences(found)))
     write = _write_merged if merge else _write_adapter
 
     def write_all(folder: Path) -> None:
-        checked = write(run, section, folder, to, measured)
+        checked = write(run, section, folder, to, found)
         write_atomically(folder / CERTIFICATE, to_json(found | checked | _provenance(run, section, folder), indent=2))
 
     return _as_one(to, write_all)
@@ -140,46 +101,42 @@ def _readable() -> int:
 
 
 def _write_adapter(
-    run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, measured: str
+    run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, found: dict[str, Any]
 ) -> dict[str, Any]:
     shutil.copytree(run.adapter_path, folder, dirs_exist_ok=True)
     if section.model == BOX:
         shutil.copytree(box_path(), folder / "base", ignore=shutil.ignore_patterns("build.jsonl"))
-        base, argument = "base", 'f"{folder}/base"'
-        note = "The base model is in `base/`, since it is on no hub."
+        base = "base"
     else:
-        local = Path(section.model).is_dir()
-        base = str(Path(section.model).resolve()) if local else section.model
-        argument, note = (
-            repr(base),
-            f"The licence of `{section.model}` applies to the base model, which is not included.",
-        )
+        base = str(Path(section.model).resolve()) if Path(section.model).is_dir() else section.model
     config_path = folder / "adapter_config.json"
     config = json.loads(config_path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base
     config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
     load_tokenizer(section.model).save_pretrained(str(folder))
-    _write_readme(ADAPTER_README, run, section, folder, to, measured, base=argument, note=note, dtype=_dtype(section))
+    (folder / README).write_text(
+        adapter_card(run, section, found, folder=to.name, base=base, dtype=_dtype(section)), "utf-8"
+    )
     return {}
 
 
 def _write_merged(
-    run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, measured: str
+    run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, found: dict[str, Any]
 ) -> dict[str, Any]:
     dtype = _dtype(section)
     try:
-        found = merge_into(folder, section.model, run.adapter_path, dtype=dtype)
+        merged = merge_into(folder, section.model, run.adapter_path, dtype=dtype)
     except ValueError as error:
         hint = "Resume the run from an earlier checkpoint, or lower distill.lr."
         raise RunError(f"The adapter of {run.path} cannot be merged: {error}", hint) from None
-    if not found["same"]:
+    if not merged["same"]:
         raise RunError(
-            f"The merged model is not the base with its adapter: logits differ by {found['difference']:.2g} "
-            f"(allowed: {found['allowed']:.2g}; the adapter changes them by {found['effect']:.2g}).",
+            f"The merged model is not the base with its adapter: logits differ by {merged['difference']:.2g} "
+            f"(allowed: {merged['allowed']:.2g}; the adapter changes them by {merged['effect']:.2g}).",
             "Export the adapter itself: leave --merge out.",
         )
-    _write_readme(MERGED_README, run, section, folder, to, measured, dtype=dtype)
-    return {"merge": found}
+    (folder / README).write_text(merged_card(run, section, found, folder=to.name, dtype=dtype), "utf-8")
+    return {"merge": merged}
 
 
 def _dtype(section: LocalPolicySection | VllmPolicySection) -> str:
@@ -187,17 +144,3 @@ def _dtype(section: LocalPolicySection | VllmPolicySection) -> str:
         return section.dtype
     on_gpu = section.device == "cuda" or (section.device == "auto" and torch.cuda.is_available())
     return "bfloat16" if on_gpu else "float32"
-
-
-def _write_readme(
-    template: str,
-    run: RunDir,
-    section: LocalPolicySection | VllmPolicySection,
-    folder: Path,
-    to: Path,
-    measured: str,
-    **values: str,
-) -> None:
-    facts = {"name": run.recipe.name, "method": run.recipe.method, "model": section.model, "steps": str(run.next_step)}
-    text = template.format(**facts, folder=to.name, measured=measured, **values)
-    (folder / "README.md").write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ import torch
 from pmd_agent import export as module
 from pmd_agent.errors import PolicyError, RunError
 from pmd_agent.export import export_run
-from pmd_agent.recipe import parse_recipe
+from pmd_agent.recipe import ScriptedPolicySection, parse_recipe
 from pmd_agent.runs.folder import RunDir
 
 
@@ -107,9 +107,11 @@ def test_the_box_travels_with_its_adapter(
     folder = export_run(run, tmp_path / "box one", merge=merge)
     moved = folder.rename(tmp_path / "moved")
     readme = (moved / "README.md").read_text()
-    code = readme.split("```python\n")[1].split("```")[0].replace('"box one"', repr(str(moved)))
+    loading, asking = (block.split("```")[0] for block in readme.split("```python\n")[1:])
     scope: dict[str, Any] = {}
-    exec(code, scope)
+    exec(loading.replace('"box one"', repr(str(moved))), scope)
+    exec(asking.replace("256", "8"), scope)
+    assert scope["answer"].shape[1] > scope["prompt"]["input_ids"].shape[1]
     assert torch.allclose(logits(scope["model"].eval()), logits(load_student()), atol=1e-4)
     assert scope["tokenizer"].chat_template
     assert str(tiny_folder) not in "".join(p.read_text() for p in moved.glob("*.json"))
@@ -140,7 +142,7 @@ def test_an_export_that_fails_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_write_readme", full)
+    monkeypatch.setattr(module, "adapter_card", full)
     with pytest.raises(RunError, match="No space left"):
         export_run(run, tmp_path / "deep" / "out")
     assert list((tmp_path / "deep").iterdir()) == []
@@ -149,3 +151,28 @@ def test_an_export_that_fails_leaves_nothing(
 def test_an_empty_folder_is_free(make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert (export_run(make_run(str(tiny_folder)), tmp_path / "out") / "README.md").is_file()
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_hub_can_read_the_model_card(
+    merge: bool, make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import ModelCard
+
+    from pmd_agent.reports import model_card
+
+    found = {"memory_free": {"after": 0.75, "before": 0.5, "by_kind": {}}, "test": {"problems": 4}}
+    monkeypatch.setattr(model_card, "sentences", lambda _: ["Without memory: 75.0%."])
+    run = make_run("someone/model-1b")
+    section = run.recipe.policy
+    assert not isinstance(section, ScriptedPolicySection)
+    text = (
+        model_card.merged_card(run, section, found, folder="out", dtype="float32")
+        if merge
+        else model_card.adapter_card(run, section, found, folder="out", base="someone/model-1b", dtype="float32")
+    )
+    data = ModelCard(text).data
+    assert data.base_model == "someone/model-1b" and data.library_name == ("transformers" if merge else "peft")
+    assert data.pipeline_tag == "text-generation" and {"pmd", "self-distillation"} < set(data.tags or [])
+    (result,) = data.eval_results or []
+    assert (result.metric_type, result.metric_value, result.dataset_name) == ("accuracy", 0.75, "sciknoweval")
