@@ -16,6 +16,8 @@ from pmd_agent.cli.compare import compare
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
 from pmd_agent.cli.export import export
+from pmd_agent.cli.init import init
+from pmd_agent.cli.list import list_runs
 from pmd_agent.cli.problems import problems
 from pmd_agent.cli.run import run
 from pmd_agent.cli.schema import schema
@@ -26,8 +28,10 @@ from pmd_agent.errors import PMDError
 app = typer.Typer(
     name="pmd", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
+app.command()(init)
 app.command()(run)
 app.command()(problems)
+app.command("list")(list_runs)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(sweep)

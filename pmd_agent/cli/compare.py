@@ -21,13 +21,16 @@ def compare(
         str | None, typer.Option(help="The arm that the others are compared with; the first one.")
     ] = None,
     to: Annotated[Path | None, typer.Option(help="Also write report.md, report.csv and report.html there.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The tables as one JSON object.")] = False,
 ) -> None:
     """Finished runs beside each other, with paired differences and 95 % intervals."""
     from pmd_agent.console import Console
     from pmd_agent.evaluation.arms import group_by_arm
     from pmd_agent.evaluation.finished_runs import read_runs
+    from pmd_agent.reports.comparison import as_data
     from pmd_agent.reports.comparison import compare as compare_arms
     from pmd_agent.reports.comparison_page import write_report
+    from pmd_agent.runs.files import to_json
 
     console = Console()
     finished, unfinished = read_runs(runs)
@@ -35,11 +38,15 @@ def compare(
         console.warn(f"{name} is not finished and left out")
     left_out = [f"{len(unfinished)} unfinished runs are left out."] if unfinished else []
     report = compare_arms(group_by_arm(finished), against, left_out)
-    show(report, console)
+    if as_json:
+        console.info(to_json(as_data(report)).decode())
+    else:
+        show(report, console)
     if to is not None:
         command = shlex.join(["pmd", "compare", *runs, *(["--against", against] if against else []), "--to", str(to)])
         for path in write_report(report, to, title=f"{len(report.arms)} arms compared", command=command):
-            console.info(f"written: {path}")
+            if not as_json:
+                console.info(f"written: {path}")
 
 
 def show(report: Report, console: Console) -> None:

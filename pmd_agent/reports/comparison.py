@@ -44,6 +44,19 @@ def compare(arms: Sequence[Arm], against: str | None = None, facts: Sequence[str
     return Report(tuple(arms), reference, tuple(tables), (*_facts(arms), *facts))
 
 
+def as_data(report: Report) -> dict[str, object]:
+    """A report as plain data: of each table its rows, as objects by column."""
+    tables = [
+        {
+            "title": table.title,
+            "note": table.note,
+            "rows": [dict(zip(table.columns, row, strict=True)) for row in table.rows],
+        }
+        for table in report.tables
+    ]
+    return {"against": report.reference.name, "tables": tables, "facts": list(report.facts)}
+
+
 def _accuracy(arms: Sequence[Arm]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     widest = max(arms, key=lambda arm: len(arm.runs))

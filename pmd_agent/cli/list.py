@@ -1,0 +1,39 @@
+"""pmd list"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def list_runs(
+    runs: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the runs are.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+) -> None:
+    """The runs there are: how far each has come, and what it gained."""
+    from pmd_agent.console import Console, percent
+    from pmd_agent.evaluation.overview import overview
+    from pmd_agent.runs.files import to_json
+
+    console = Console()
+    found = overview(runs)
+    if as_json:
+        for row in found:
+            console.info(to_json(row).decode().rstrip("\n"))
+        return
+    if not found:
+        console.info(f"There are no runs in {runs}. Start one: pmd run recipes/quickstart.yaml")
+        return
+
+    def cells(row: dict[str, Any]) -> list[object]:
+        if row["state"] == "damaged":
+            return [row["name"], row["state"], "", "", "", "", "", row["why"]]
+        steps = f"{row['step']}/{row['steps'] or '?'}"
+        return [
+            row["name"], row["state"], row["method"], row["model"], steps,
+            percent(row["base"]), percent(row["final"]), row["changed"],
+        ]  # fmt: skip
+
+    console.table(["run", "", "method", "model", "steps", "before", "after", "last written"], [cells(r) for r in found])

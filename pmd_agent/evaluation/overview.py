@@ -1,0 +1,42 @@
+"""The runs of a folder at a glance. Nothing is locked, and nothing heavy is imported."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from pmd_agent.errors import PMDError
+from pmd_agent.recipe import ScriptedPolicySection
+from pmd_agent.runs.folder import RunDir
+
+
+def overview(runs: Path) -> list[dict[str, Any]]:
+    """One row a run, also below sweeps' folders, those written last first: plain data.
+
+    `state` is finished, unfinished or damaged (then `why` says how); accuracies are in [0, 1], None where not measured.
+    """
+    folders = sorted({path.parent for pattern in ("*/recipe.yaml", "*/*/recipe.yaml") for path in runs.glob(pattern)})
+    return sorted((_row(folder, runs) for folder in folders), key=lambda row: row["changed"], reverse=True)
+
+
+def _row(folder: Path, runs: Path) -> dict[str, Any]:
+    newest = max(p.stat().st_mtime for name in ("recipe.yaml", "state.json") if (p := folder / name).exists())
+    row: dict[str, Any] = {
+        "name": str(folder.relative_to(runs)),
+        "changed": time.strftime("%F %T", time.localtime(newest)),
+    }
+    try:
+        run = RunDir.open(folder)
+        base, final = (run.read_json(f"evaluation/{name}.json") or {} for name in ("base", "final"))
+        return row | {
+            "state": "finished" if run.finished else "unfinished",
+            "method": run.recipe.method,
+            "model": "scripted" if isinstance(run.recipe.policy, ScriptedPolicySection) else run.recipe.policy.model,
+            "step": run.next_step,
+            "steps": (run.read_json("summary.json") or {}).get("steps") or run.recipe.steps,
+            "base": base.get("avg"),
+            "final": final.get("avg"),
+        }
+    except PMDError as error:
+        return row | {"state": "damaged", "why": str(error)}
