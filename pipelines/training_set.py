@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -13,6 +11,7 @@ from pmd_agent.errors import PipelineError
 from pmd_agent.pipelines.program_views import attempt_view, problem_view
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.program_trace import FOLDER, ProgramTrace, unpack
+from pmd_agent.runs.read_lines import read_lines
 from pmd_agent.types import Experience, Problem
 
 Row = Mapping[str, Any]
@@ -37,9 +36,9 @@ def training_set(
         if step >= last:
             break
         groups: dict[str, list[Row]] = {}
-        for row in _lines(path):
+        for row in read_lines(path):
             groups.setdefault(row["problem"], []).append(row)
-        for trace in unpack(_lines(run.path / FOLDER / path.name)):
+        for trace in unpack(read_lines(run.path / FOLDER / path.name)):
             if trace.about not in groups:
                 continue  # a cluster, which was generalised
             if trace.about not in known:
@@ -93,9 +92,3 @@ def _gain(rows: Sequence[Row], wrote: set[str]) -> float | None:
         return None
     right, wrong = (sum(side) / len(side) for side in sides)
     return float(right - wrong)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Nothing where there is no file: a step in which no program ran."""
-    if path.is_file():
-        yield from (json.loads(line) for line in path.read_bytes().split(b"\n") if line)

@@ -18,7 +18,9 @@ from rich.cells import cell_len
 from rich.console import Console as Terminal
 from rich.text import Text
 
-from pmd_agent.errors import PMDError
+from pmd_agent.errors import OutputError, PMDError
+from pmd_agent.runs.disk import writing
+from pmd_agent.runs.files import append
 
 # A policy writes what it likes: its text must not move the cursor or change the terminal's title.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -151,20 +153,28 @@ class Console:
 
     def _write(self, terminal: Terminal, text: str, style: str = "") -> None:
         text = _safe(text)
-        if terminal.is_terminal:
-            terminal.print(Text(text, style), soft_wrap=True)
-        else:
-            encoding = getattr(terminal.file, "encoding", None) or "utf-8"
-            terminal.file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-            terminal.file.flush()
-        self._append(text)
+        self._append(text)  # first: the log has also the line that nobody is there to read
+        try:
+            if terminal.is_terminal:
+                terminal.print(Text(text, style), soft_wrap=True)
+            else:
+                encoding = getattr(terminal.file, "encoding", None) or "utf-8"
+                terminal.file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+                terminal.file.flush()
+        except OSError as error:
+            which = "standard output" if terminal is self._out else "standard error"
+            raise OutputError(
+                f"{which} takes no more: {error.strerror or error}.",
+                "Send it to a terminal, or to a file that has room.",
+                closed=isinstance(error, BrokenPipeError),
+            ) from None
 
     def _append(self, line: str) -> None:
         if self._log is None:
             self._before_log.append(line)
             return
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with writing(self._log):
+            append(self._log, f"{line}\n".encode("utf-8", "backslashreplace"), last=False)
 
 
 def percent(share: float | None) -> str:

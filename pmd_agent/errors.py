@@ -7,7 +7,8 @@
     ├── PolicyError        a model that cannot be loaded, sampled or adapted
     ├── PipelineError      a reflection or generalisation program that cannot be built
     ├── MemoryStoreError   a store that cannot be opened, read or written
-    └── RunError           a run directory that is taken, missing or damaged
+    ├── RunError           a run directory that is taken, missing or damaged
+    └── OutputError        a terminal, pipe or file that takes no more of what is shown
 
 Each is one message: what failed, why, what to type. The command line prints it without a traceback and exits with 2.
 Anything else that escapes is a bug, and keeps its traceback.
@@ -52,3 +53,12 @@ class MemoryStoreError(PMDError):
 
 class RunError(PMDError):
     """A run directory that is taken, missing or damaged."""
+
+
+class OutputError(PMDError):
+    """A terminal, pipe or file that takes no more of what is shown."""
+
+    def __init__(self, message: str, hint: str = "", *, closed: bool = False) -> None:
+        super().__init__(message, hint)
+        self.closed = closed
+        """The reader has gone, such as `head` after its first line: nobody is there to be told."""

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,22 @@ from pmd_agent.models import BOX, box_path
 from pmd_agent.models.adapters import check_adapter
 from pmd_agent.models.loading import check_model, load_tokenizer
 from pmd_agent.models.merge_adapter import merge_into
+from pmd_agent.models.run_adapter import RunAdapter, adapter_of
 from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
 from pmd_agent.reports.model_card import adapter_card, merged_card
+from pmd_agent.runs.disk import writing
 from pmd_agent.runs.files import to_json, write_atomically
 from pmd_agent.runs.folder import RunDir
+from pmd_agent.runs.whole import SEAL
 
 CERTIFICATE = "certificate.json"
 README = "README.md"
 
 
-def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
+def export_run(run: RunDir, to: Path, *, merge: bool = False, say: Callable[[str], None] = lambda text: None) -> Path:
     """Write the run's adapter, or with `merge` the whole model, to a new folder, and return that.
+
+    Of a run that has not ended, or whose adapter is damaged, that of its newest whole checkpoint; `say` hears so.
 
     Whole weights are in the precision that the run's policy has on this machine (policy.dtype). Raises RunError where
     the run has no adapter, the folder is taken, or the merged weights answer otherwise than base and adapter; PolicyError
@@ -38,28 +44,36 @@ def export_run(run: RunDir, to: Path, *, merge: bool = False) -> Path:
     section = run.recipe.policy
     if not isinstance(section, LocalPolicySection | VllmPolicySection):
         raise RunError(f"{run.path} ran a {section.type} policy, which has no weights.", "Export a run with a model.")
-    if not (run.adapter_path / "adapter_config.json").is_file():
-        hint = (
-            f"Finish it with `pmd run {run.path / 'recipe.yaml'} --resume`; a run with distill.enabled=false has none."
-        )
-        raise RunError(f"{run.path} has no adapter to export.", hint)
-    check_model(section.model)
-    check_adapter(section.model, run.adapter_path)
-    found = certificate(read_run(run.path))
-    write = _write_merged if merge else _write_adapter
+    with adapter_of(run, "export another run", say) as adapter:
+        if adapter is None:
+            raise RunError(f"{run.path} has no adapter to export: it learns nothing.", "Set distill.enabled=true.")
+        check_model(section.model)
+        check_adapter(section.model, adapter.folder)
+        found = certificate(read_run(run.path))
+        source = _Source(run, section, adapter, found)
 
-    def write_all(folder: Path) -> None:
-        checked = write(run, section, folder, to, found)
-        write_atomically(folder / CERTIFICATE, to_json(found | checked | _provenance(run, section, folder), indent=2))
+        def write_all(folder: Path) -> None:
+            checked = (_write_merged if merge else _write_adapter)(source, folder, to)
+            write_atomically(folder / CERTIFICATE, to_json(found | checked | _provenance(source, folder), indent=2))
 
-    return _as_one(to, write_all)
+        return _as_one(to, write_all)
 
 
-def _provenance(run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    run: RunDir
+    section: LocalPolicySection | VllmPolicySection
+    adapter: RunAdapter
+    certificate: dict[str, Any]
+
+
+def _provenance(source: _Source, folder: Path) -> dict[str, Any]:
     """What the figures are of: the base, the recipe, the versions that made it, and the weights in the folder."""
+    run = source.run
     made_with = run.read_json("environment.json") or {}
     return {
-        "base_model": section.model,
+        "base_model": source.section.model,
+        "adapter_step": source.adapter.step,
         "sha256": {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*.safetensors"))},
         "recipe": run.recipe.model_dump(mode="json", exclude={"runs"}),
         "made_with": {key: made_with.get(key) for key in ("pmd", "python", "packages")},
@@ -78,16 +92,13 @@ def _as_one(to: Path, write: Callable[[Path], None]) -> Path:
         raise RunError(f"{to} is there already, and nothing is overwritten.", "Give another folder with --to DIR.")
     temporary = to.with_name(f".{to.name}.tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        write(temporary)
-        for path in temporary.rglob("*.safetensors"):  # their writer lets nobody else read them
-            path.chmod(path.stat().st_mode | _readable())
-        os.replace(temporary, to)
-    except OSError as error:
-        raise RunError(
-            f"{to} cannot be written: {error.strerror or error}.", "Give another folder with --to DIR."
-        ) from error
+        with writing(to):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            write(temporary)
+            for path in temporary.rglob("*.safetensors"):  # their writer lets nobody else read them
+                path.chmod(path.stat().st_mode | _readable())
+            os.replace(temporary, to)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return to
@@ -100,10 +111,9 @@ def _readable() -> int:
     return 0o444 & ~umask
 
 
-def _write_adapter(
-    run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, found: dict[str, Any]
-) -> dict[str, Any]:
-    shutil.copytree(run.adapter_path, folder, dirs_exist_ok=True)
+def _write_adapter(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
+    section = source.section
+    shutil.copytree(source.adapter.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SEAL))
     if section.model == BOX:
         shutil.copytree(box_path(), folder / "base", ignore=shutil.ignore_patterns("build.jsonl"))
         base = "base"
@@ -114,28 +124,34 @@ def _write_adapter(
     config["base_model_name_or_path"] = base
     config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
     load_tokenizer(section.model).save_pretrained(str(folder))
-    (folder / README).write_text(
-        adapter_card(run, section, found, folder=to.name, base=base, dtype=_dtype(section)), "utf-8"
+    card = adapter_card(
+        source.run.recipe,
+        source.adapter.step,
+        found=source.certificate,
+        folder=to.name,
+        base=base,
+        dtype=_dtype(section),
     )
+    (folder / README).write_text(card, "utf-8")
     return {}
 
 
-def _write_merged(
-    run: RunDir, section: LocalPolicySection | VllmPolicySection, folder: Path, to: Path, found: dict[str, Any]
-) -> dict[str, Any]:
+def _write_merged(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
+    section = source.section
     dtype = _dtype(section)
     try:
-        merged = merge_into(folder, section.model, run.adapter_path, dtype=dtype)
+        merged = merge_into(folder, section.model, source.adapter.folder, dtype=dtype)
     except ValueError as error:
         hint = "Resume the run from an earlier checkpoint, or lower distill.lr."
-        raise RunError(f"The adapter of {run.path} cannot be merged: {error}", hint) from None
+        raise RunError(f"The adapter of {source.run.path} cannot be merged: {error}", hint) from None
     if not merged["same"]:
         raise RunError(
             f"The merged model is not the base with its adapter: logits differ by {merged['difference']:.2g} "
             f"(allowed: {merged['allowed']:.2g}; the adapter changes them by {merged['effect']:.2g}).",
             "Export the adapter itself: leave --merge out.",
         )
-    (folder / README).write_text(merged_card(run, section, found, folder=to.name, dtype=dtype), "utf-8")
+    card = merged_card(source.run.recipe, source.adapter.step, found=source.certificate, folder=to.name, dtype=dtype)
+    (folder / README).write_text(card, "utf-8")
     return {"merge": merged}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pmd_agent.console import Console
 from pmd_agent.errors import RunError
 from pmd_agent.pipelines.metrics import Metric, parse, parse_within, support, teacher_gain_by
 from pmd_agent.recipe import ScriptedPolicySection
@@ -41,6 +42,7 @@ def _policy_of(run: Any) -> Any:
     """The run's policy, loaded here; where there is no adapter yet, as it was before the run."""
     from pmd_agent.models.adapters import load_adapter
     from pmd_agent.models.loading import load_base, load_tokenizer
+    from pmd_agent.models.run_adapter import CONFIG, adapter_of
     from pmd_agent.policies.local import LocalPolicy
 
     folder = RunDir.open(Path(getattr(run, "path", run)))
@@ -48,7 +50,8 @@ def _policy_of(run: Any) -> Any:
     if isinstance(section, ScriptedPolicySection):
         raise RunError(f"{folder.path} has a scripted policy, which believes nothing.", "Use metrics.support.")
     model = load_base(section.model, dtype=section.dtype, device=section.device)
-    if (folder.adapter_path / "adapter_config.json").is_file():
-        model = load_adapter(model, folder.adapter_path)
+    if (folder.adapter_path / CONFIG).is_file():
+        with adapter_of(folder, "score with metrics.support", Console().warn) as found:
+            model = load_adapter(model, found.folder) if found else model
     tokenizer = load_tokenizer(section.model)
     return LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking)

@@ -268,7 +268,7 @@ class Run:
         """The adapter, or with `merge` whole weights, as files that peft and transformers load without this package."""
         from pmd_agent.export import export_run
 
-        return export_run(self.directory, Path(to), merge=merge)
+        return export_run(self.directory, Path(to), merge=merge, say=self._console.warn)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, next_step={self.next_step})"

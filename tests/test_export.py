@@ -13,7 +13,7 @@ import torch
 from pmd_agent import export as module
 from pmd_agent.errors import PolicyError, RunError
 from pmd_agent.export import export_run
-from pmd_agent.recipe import ScriptedPolicySection, parse_recipe
+from pmd_agent.recipe import parse_recipe
 from pmd_agent.runs.folder import RunDir
 
 
@@ -163,13 +163,11 @@ def test_a_hub_can_read_the_model_card(
 
     found = {"memory_free": {"after": 0.75, "before": 0.5, "by_kind": {}}, "test": {"problems": 4}}
     monkeypatch.setattr(model_card, "sentences", lambda _: ["Without memory: 75.0%."])
-    run = make_run("someone/model-1b")
-    section = run.recipe.policy
-    assert not isinstance(section, ScriptedPolicySection)
+    recipe = make_run("someone/model-1b").recipe
     text = (
-        model_card.merged_card(run, section, found, folder="out", dtype="float32")
+        model_card.merged_card(recipe, 3, found=found, folder="out", dtype="float32")
         if merge
-        else model_card.adapter_card(run, section, found, folder="out", base="someone/model-1b", dtype="float32")
+        else model_card.adapter_card(recipe, 3, found=found, folder="out", base="someone/model-1b", dtype="float32")
     )
     data = ModelCard(text).data
     assert data.base_model == "someone/model-1b" and data.library_name == ("transformers" if merge else "peft")

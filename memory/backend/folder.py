@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import MemoryStoreError
 from pmd_agent.runs.files import to_json, write_atomically
+from pmd_agent.runs.plain_files import no_link, require_plain
 
 if TYPE_CHECKING:
     from pmd_agent.memory.embedders import Embedder
@@ -29,8 +30,9 @@ class FolderLock:
         """Raises MemoryStoreError where somebody else (this very process included) holds the lock."""
         import fcntl
 
+        require_plain(folder)
         self.folder = folder
-        self._fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = no_link(str(folder / "lock"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pmd_agent.errors import MemoryStoreError
+from pmd_agent.errors import MemoryStoreError, PMDError
 from pmd_agent.memory.backend.codec import Entry, key_of, metadata_of, tier_of, version_key
 from pmd_agent.memory.backend.collection import (
     IndexedCollection,
@@ -30,6 +30,7 @@ from pmd_agent.memory.backend.index_file import IndexFile
 from pmd_agent.memory.backend.ledger import Ledger
 from pmd_agent.memory.backend.snapshot import Restless, copy_folder
 from pmd_agent.memory.backend.writers import Writers
+from pmd_agent.runs.plain_files import require_plain
 from pmd_agent.text import readable
 from pmd_agent.types import TIERS, Experience, Tier
 
@@ -188,7 +189,7 @@ def open_folder(path: Path, embedder: Embedder) -> tuple[TierStore, ExitStack]:
             tables = TierStore(client, embedder, "", index)
             opened.callback(tables.settle)
             return tables, opened.pop_all()
-        except MemoryStoreError:
+        except PMDError:
             raise
         except Exception as error:
             raise MemoryStoreError(
@@ -203,6 +204,7 @@ def open_copy(path: Path, embedder: Embedder) -> tuple[TierStore, ExitStack]:
     with ExitStack() as opened:
         # Chroma may have a file open a moment longer than its client.
         copy = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="pmd-memory-", ignore_cleanup_errors=True)))
+        require_plain(path)
         try:
             copy_folder(path, copy / path.name, apart=is_open_here(path))
         except Restless:

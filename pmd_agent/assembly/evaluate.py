@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 
 from pmd_agent.assembly.given import Check, Given
 from pmd_agent.assembly.memory import read_memory
@@ -11,9 +10,9 @@ from pmd_agent.assembly.parts import build_verifier
 from pmd_agent.assembly.policy import frozen_policy
 from pmd_agent.assembly.problems import fitting, problems_of
 from pmd_agent.console import Console
-from pmd_agent.errors import RunError
 from pmd_agent.evaluation.scores import Outcome
 from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.models.run_adapter import adapter_of
 from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.curriculum import Curriculum
 from pmd_agent.recipe import Recipe
@@ -41,15 +40,16 @@ def evaluate_run(
         limited = recipe.evaluate.model_copy(update={"max_problems": max_problems})
         recipe = recipe.model_copy(update={"evaluate": limited})
     sets = problems or (problems_of(run) if on is None else load_problems(on.problems))
-    adapter = None if base else adapter_of(run, "evaluate --base")
     with ExitStack() as opened:
+        found = None if base else opened.enter_context(adapter_of(run, "evaluate --base", console.warn))
+        adapter = found.folder if found else None
         check = Given(verifier=verifier).check(recipe) or build_verifier(recipe, console)
         policy, context = frozen_policy(recipe, adapter, console)
         opened.callback(policy.close)
         sets = fitting(recipe, sets, policy, console)
         memory = opened.enter_context(read_memory(run) if with_memory else Memory.ephemeral(HashingEmbedder()))
         policy.attach(run.path)
-        policy.load(adapter, run.next_step)
+        policy.load(adapter, found.step if found else run.next_step)
         parts = Parts(
             recipe=recipe,
             steps=0,
@@ -68,15 +68,3 @@ def evaluate_run(
         )
         with console.stage(f"evaluating on {len(parts.test)} problems"):
             return evaluate(parts, Metrics(-1), parts.test, with_memory)
-
-
-def adapter_of(run: RunDir, otherwise: str) -> Path | None:
-    """The folder of a finished run's adapter; None for a run that learns nothing, whose policy is the base.
-
-    Raises RunError, whose hint ends with what can be had without one.
-    """
-    if run.recipe.policy.type == "scripted" or not run.recipe.distill.enabled:
-        return None
-    if not (run.adapter_path / "adapter_config.json").is_file():
-        raise RunError(f"{run.path} has no adapter yet.", f"Finish it with `pmd run RECIPE --resume`, or {otherwise}.")
-    return run.adapter_path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from pmd_agent.assembly.given import Given
@@ -11,6 +12,7 @@ from pmd_agent.assembly.policy import build_policy
 from pmd_agent.assembly.problems import fitting
 from pmd_agent.assembly.programs import Programs, build_programs
 from pmd_agent.console import Console
+from pmd_agent.errors import RunError
 from pmd_agent.memory import Embedder, Memory
 from pmd_agent.memory.bank import generation_of, import_bank, read_bank, take_back
 from pmd_agent.policies import Policy
@@ -18,10 +20,13 @@ from pmd_agent.problems import ProblemSets
 from pmd_agent.problems.curriculum import Curriculum
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.folder import RunDir
+from pmd_agent.runs.whole import damage
 from pmd_agent.stages import Parts, publish_adapter
 from pmd_agent.verifiers import CodeVerifier, Verifier, verifier_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pmd_agent.distillation.parallel import Team
     from pmd_agent.distillation.trainer import Trainer
 
@@ -77,7 +82,7 @@ def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
     generation = generation_of(memory)
     programs = ready.programs.open_in(run)
     if run.checkpoint is not None and ready.trainer is not None:
-        ready.trainer.load(run.checkpoint)
+        load_state(ready.trainer, run.checkpoint)
     ready.policy.attach(run.path)
     first = None
     if ready.trainer is not None and not ready.policy.shares_weights and run.next_step:
@@ -101,6 +106,27 @@ def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
         prefix=f"g{generation}/" if generation else "",
         history=[row for row in run.metrics() if row["step"] < run.next_step],
     )
+
+
+def load_state(trainer: Trainer, checkpoint: Path) -> None:
+    """What training goes on from. Raises RunError where it cannot be read, PolicyError where it does not fit."""
+    from pmd_agent.models.loading import first_line
+
+    try:
+        trainer.load(checkpoint)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+        raise RunError(
+            f"{checkpoint} is damaged: {first_line(error)}.", "Restore it from a copy, or start another run."
+        ) from error
+
+
+def mend_adapter(run: RunDir, ready: Prepared, console: Console) -> None:
+    """The adapter of a run that has ended, made again where it is damaged: from the checkpoint, which resuming has looked at."""
+    if ready.trainer is None or run.checkpoint is None or not (reason := damage(run.adapter_path)):
+        return
+    console.warn(f"{run.adapter_path} is damaged ({reason}): it is made again from {run.checkpoint.name}")
+    load_state(ready.trainer, run.checkpoint)
+    run.write_folder(run.adapter_path.name, ready.trainer.save_adapter)
 
 
 def open_run_memory(run: RunDir, ready: Prepared, console: Console) -> Memory:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-from pmd_agent.assembly.evaluate import adapter_of
 from pmd_agent.assembly.policy import frozen_policy
 from pmd_agent.assembly.run_memory import known_problems
 from pmd_agent.console import Console
 from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.errors import RunError
+from pmd_agent.models.run_adapter import adapter_of
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.types import Problem, Sampling
 
@@ -43,12 +44,17 @@ class RunPolicy:
             raise RunError(
                 f"{run.path} has no server (policy.type={run.recipe.policy.type}).", "Leave out server=True."
             )
-        folder = adapter_of(run, "ask the base: run.policy(adapter=False)") if adapter else None
-        self.policy, self.context = frozen_policy(run.recipe, folder, console, server=server)
-        """For what this class has no short way to: token ids, log-probabilities."""
-        if server:
-            self.policy.attach(run.path)
-        self.policy.load(folder, run.next_step if folder else 0)
+        with ExitStack() as opened:
+            otherwise = "ask the base: run.policy(adapter=False)"
+            found = opened.enter_context(adapter_of(run, otherwise, console.warn)) if adapter else None
+            folder = found.folder if found else None
+            self.policy, self.context = frozen_policy(run.recipe, folder, console, server=server)
+            """For what this class has no short way to: token ids, log-probabilities."""
+            opened.callback(self.policy.close)
+            if server:
+                self.policy.attach(run.path)
+            self.policy.load(folder, found.step if found else 0)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +67,7 @@ class RunPolicy:
     def close(self) -> None:
         """Free the weights."""
         self._closed = True
-        self.policy.close()
+        self._opened.close()
 
     @overload
     def __call__(

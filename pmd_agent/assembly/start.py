@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from pmd_agent.assembly.given import Given
-from pmd_agent.assembly.parts import open_in, open_run_memory, prepare
+from pmd_agent.assembly.parts import mend_adapter, open_in, open_run_memory, prepare
 from pmd_agent.assembly.programs import named
 from pmd_agent.console import Console
 from pmd_agent.errors import RunError
@@ -16,8 +16,10 @@ from pmd_agent.loop import practise
 from pmd_agent.problems import as_rows, load_problems, read_given
 from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.recipe.problems import GivenProblems
+from pmd_agent.runs.disk import told
 from pmd_agent.runs.folder import PROBLEMS, RunDir
 from pmd_agent.runs.lock import is_locked_here, unlock_folder
+from pmd_agent.runs.whole import damage
 from pmd_agent.types import Step
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def _lead(
     recipe = named(given.named(recipe), reflector=given.reflector, generaliser=given.generaliser, resume=resume)
     problems = _problems(recipe, given, resume)
     ready = prepare(recipe, problems, console, given, team)
-    with ExitStack() as opened:
+    with told(recipe.runs / recipe.name), ExitStack() as opened:
         opened.callback(ready.policy.close)
         # Whatever can be wrong has been found before a folder is made.
         if resume:
@@ -88,7 +90,10 @@ def _lead(
             opened.callback(unlock_folder, folder)
         run = RunDir.resume(recipe) if resume else RunDir.create(recipe, kept)
         console.attach(run.log_path)
+        for note in run.notes:
+            console.warn(note)
         if run.finished:
+            mend_adapter(run, ready, console)
             console.info(f"{run.path} is finished.")
         else:
             memory = opened.enter_context(open_run_memory(run, ready, console))
@@ -99,7 +104,7 @@ def _lead(
 def _check_ended(recipe: Recipe) -> None:
     """Whether the adapter of a run that has ended fits its model, before anything says that the run is finished."""
     run = RunDir(recipe.runs / recipe.name, recipe)
-    if isinstance(recipe.policy, ScriptedPolicySection) or not run.finished or not run.adapter_path.is_dir():
+    if isinstance(recipe.policy, ScriptedPolicySection) or not run.finished or damage(run.adapter_path):
         return
     from pmd_agent.models.adapters import check_adapter
 

@@ -6,8 +6,10 @@ Exit codes: 0 done, 2 a mistake that the message says how to mend, 130 interrupt
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, TextIO
 
 import typer
 
@@ -23,7 +25,7 @@ from pmd_agent.cli.run import run
 from pmd_agent.cli.schema import schema
 from pmd_agent.cli.serve import serve
 from pmd_agent.cli.sweep import sweep
-from pmd_agent.errors import PMDError
+from pmd_agent.errors import OutputError, PMDError
 
 app = typer.Typer(
     name="pmd", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -64,8 +66,35 @@ def main() -> None:
     """Run the command line and exit."""
     try:
         app(prog_name="pmd")
-    except PMDError as error:
-        from pmd_agent.console import Console
+    except Exception as error:
+        told = _to_tell(error)
+        if told is None:
+            raise
+        _settle(sys.stdout)
+        if not getattr(told, "closed", False):
+            from pmd_agent.console import Console
 
-        Console().error(error)
+            with suppress(OutputError):
+                Console().error(told)
+        _settle(sys.stderr)
         sys.exit(2)
+
+
+def _to_tell(error: Exception) -> PMDError | None:
+    """What the user can mend; None for a bug. A full disk is met by whichever library writes first."""
+    if isinstance(error, PMDError):
+        return error
+    from pmd_agent.runs.disk import refusal
+
+    return refusal(error)
+
+
+def _settle(stream: TextIO | None) -> None:
+    """What a stream did not take stays in its buffer, and would fail once more at the end, with a traceback."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -20,5 +20,6 @@ def export(
     directory = RunDir.open(run)
     from pmd_agent.export import export_run
 
-    folder = export_run(directory, to, merge=merge)
-    Console().info(f"{folder}: {'a whole model' if merge else 'an adapter'}; its README.md says how to load it")
+    console = Console()
+    folder = export_run(directory, to, merge=merge, say=console.warn)
+    console.info(f"{folder}: {'a whole model' if merge else 'an adapter'}; its README.md says how to load it")

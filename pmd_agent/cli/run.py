@@ -25,6 +25,7 @@ def run(
 ) -> None:
     """Practise, remember and distil, as a recipe says."""
     from pmd_agent.console import Console
+    from pmd_agent.errors import OutputError
     from pmd_agent.recipe import dump_recipe, load_recipe
 
     if resume and fresh_name:
@@ -36,11 +37,18 @@ def run(
         return
     from pmd_agent.assembly.start import start
 
+    begun = settings.runs / settings.name / "recipe.yaml"
+    command = shlex.join(["pmd", "run", str(recipe), *(overrides or []), "--name", settings.name, "--resume"])
     try:
         start(settings, resume=resume, console=console)
+    except OutputError as error:
+        if not begun.is_file():
+            raise
+        raise OutputError(
+            f"{error.message} The run has stopped.", f"To go on from the last checkpoint: {command}"
+        ) from None
     except KeyboardInterrupt:
-        if (settings.runs / settings.name / "recipe.yaml").is_file():
-            command = shlex.join(["pmd", "run", str(recipe), *(overrides or []), "--name", settings.name, "--resume"])
+        if begun.is_file():
             console.warn(f"stopped; to go on from the last checkpoint: {command}")
         else:
             console.warn("stopped before the run began")

@@ -22,26 +22,38 @@ def serve(
 ) -> None:
     """Serve what a run has learnt with vLLM, as an OpenAI-compatible server, until interrupted."""
     from pmd_agent.console import Console
-    from pmd_agent.policies.vllm.serve_command import check, require_vllm, serving
-    from pmd_agent.policies.vllm.serve_command import serve as run_server
+    from pmd_agent.errors import RunError
+    from pmd_agent.policies.vllm import serve_command
     from pmd_agent.policies.vllm.server_arguments import typed
     from pmd_agent.runs.folder import RunDir
 
+    given = tuple(arguments or ())
+    serve_command.require_key(host, given)
     directory = RunDir.open(run)
-    command, environment = serving(
-        directory, host=host, port=port, python=python, gpu_share=gpu_share, arguments=tuple(arguments or ())
-    )
+    serve_command.section_of(directory)
     console = Console()
-    for line in check(directory):
+    for line in serve_command.not_taken(directory, python, given):
         console.warn(line)
-    if not dry_run:
-        require_vllm(command[0])
-    console.info(typed(command, environment))
-    if dry_run:
-        return
-    console.info(f"the model's name is {directory.recipe.name}, at http://{host}:{port}/v1; Ctrl-C ends it")
-    try:
-        status = run_server(command, environment)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    raise typer.Exit(status)
+    from pmd_agent.models.run_adapter import adapter_of
+
+    with adapter_of(directory, "serve another run", console.warn) as adapter:
+        if adapter is None:
+            raise RunError(
+                f"{directory.path} has no adapter to serve: it learns nothing.", "Serve its base model itself."
+            )
+        command, environment = serve_command.serving(
+            directory, adapter.folder, host=host, port=port, python=python, gpu_share=gpu_share, arguments=given
+        )
+        for line in serve_command.check(directory, adapter.folder):
+            console.warn(line)
+        if not dry_run:
+            serve_command.require_vllm(command[0])
+        console.info(typed(command, environment))
+        if dry_run:
+            return
+        console.info(f"the model's name is {directory.recipe.name}, at http://{host}:{port}/v1; Ctrl-C ends it")
+        try:
+            status = serve_command.serve(command, environment)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        raise typer.Exit(status)

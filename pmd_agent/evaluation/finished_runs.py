@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pmd_agent.errors import RunError
 from pmd_agent.evaluation.scores import Outcome
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.folder import RunDir
+from pmd_agent.runs.read_lines import read_lines
 
 MEASURED = ("base", "base_with_memory", "final", "final_with_memory")
 ELSEWHERE = "elsewhere"
@@ -114,14 +114,10 @@ def read_run(folder: Path) -> FinishedRun:
         ) from None
 
 
-def _lines(path: Path) -> Iterable[dict[str, Any]]:
-    return (json.loads(line) for line in path.read_text("utf-8").splitlines() if line)
-
-
 def outcomes_of(path: Path) -> tuple[Outcome, ...]:
     """A line a problem; nothing where there is no such file."""
     names = ("problem", "kind", "checked", "correct", "majority", "unchecked")
-    return tuple(Outcome(*(row[name] for name in names)) for row in _lines(path)) if path.is_file() else ()
+    return tuple(Outcome(*(row[name] for name in names)) for row in read_lines(path))
 
 
 def _curve(metrics: Iterable[Mapping[str, Any]]) -> Iterable[Point]:

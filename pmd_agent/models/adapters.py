@@ -22,6 +22,8 @@ from pmd_agent.models.loading import first_line, load_skeleton
 
 STUDENT, TEACHER = "student", "teacher"
 WEIGHTS = "adapter_model.safetensors"
+STATE = "trainer.pt"
+"""What a checkpoint's weights and moments are in."""
 Weights = Literal["initial", "current", "ema"]
 """Whose weights answer: the base alone, the student, or the EMA teacher."""
 

@@ -8,11 +8,9 @@ from typing import Any
 
 from pmd_agent.evaluation.certificate import sentences
 from pmd_agent.models import BOX
-from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
+from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.recipe.yaml import write_yaml
-from pmd_agent.runs.folder import RunDir
 
-Section = LocalPolicySection | VllmPolicySection
 TAGS = ("pmd", "procedural-memory-distillation", "self-distillation")
 ADAPTER = """{front}
 # {name}
@@ -68,50 +66,57 @@ By the run itself, before the export; in brackets, a 95 % interval over such pro
 in it. `certificate.json` has the figures, the recipe, and hashes of the weights."""
 
 
-def adapter_card(run: RunDir, section: Section, found: Mapping[str, Any], *, folder: str, base: str, dtype: str) -> str:
+def adapter_card(recipe: Recipe, steps: int, *, found: Mapping[str, Any], folder: str, base: str, dtype: str) -> str:
     """Of an adapter. `found` is its certificate, `base` what the adapter's own configuration names."""
-    if section.model == BOX:
+    model = _model(recipe)
+    if model == BOX:
         argument, note = 'f"{folder}/base"', "The base model is in `base/`, since it is on no hub."
     else:
         argument, note = (
             repr(base),
-            f"The licence of `{section.model}` applies to the base model, which is not included.",
+            f"The licence of `{model}` applies to the base model, which is not included.",
         )
     return ADAPTER.format(
-        **_facts(run, section, found, "peft"), folder=folder, base=argument, note=note, dtype=dtype, asking=ASKING
+        **_facts(recipe, steps, found, "peft"), folder=folder, base=argument, note=note, dtype=dtype, asking=ASKING
     )
 
 
-def merged_card(run: RunDir, section: Section, found: Mapping[str, Any], *, folder: str, dtype: str) -> str:
+def merged_card(recipe: Recipe, steps: int, *, found: Mapping[str, Any], folder: str, dtype: str) -> str:
     """Of whole weights."""
-    return MERGED.format(**_facts(run, section, found, "transformers"), folder=folder, dtype=dtype, asking=ASKING)
+    return MERGED.format(**_facts(recipe, steps, found, "transformers"), folder=folder, dtype=dtype, asking=ASKING)
 
 
-def _facts(run: RunDir, section: Section, found: Mapping[str, Any], library: str) -> dict[str, str]:
+def _facts(recipe: Recipe, steps: int, found: Mapping[str, Any], library: str) -> dict[str, str]:
     return {
-        "name": run.recipe.name,
-        "method": run.recipe.method,
-        "model": section.model,
-        "steps": str(run.next_step),
+        "name": recipe.name,
+        "method": recipe.method,
+        "model": _model(recipe),
+        "steps": str(steps),
         "measured": MEASURED.format(lines="\n".join(f"- {line}" for line in sentences(found))),
-        "front": f"---\n{write_yaml(front_matter(run, section, found, library))}---\n",
+        "front": f"---\n{write_yaml(front_matter(recipe, found, library))}---\n",
     }
 
 
-def front_matter(run: RunDir, section: Section, found: Mapping[str, Any], library: str) -> dict[str, Any]:
+def _model(recipe: Recipe) -> str:
+    assert not isinstance(recipe.policy, ScriptedPolicySection), "it has no weights to export"
+    return recipe.policy.model
+
+
+def front_matter(recipe: Recipe, found: Mapping[str, Any], library: str) -> dict[str, Any]:
     """What hubs read. `base_model` where the base has a name on a hub; accuracy where it was measured."""
-    on_hub = section.model != BOX and not Path(section.model).exists()
+    model = _model(recipe)
+    on_hub = model != BOX and not Path(model).exists()
     front: dict[str, Any] = {"library_name": library, "pipeline_tag": "text-generation"}
     front["tags"] = [*TAGS, *(["lora"] if library == "peft" else [])]
     if on_hub:
-        front |= {"base_model": section.model, "base_model_relation": "adapter" if library == "peft" else "finetune"}
+        front |= {"base_model": model, "base_model_relation": "adapter" if library == "peft" else "finetune"}
     accuracy = found["memory_free"]["after"]
     if accuracy is None:
         return front
-    problems = run.recipe.problems
+    problems = recipe.problems
     result = {
         "task": {"type": "text-generation"},
         "dataset": {"type": getattr(problems, "hub", None) or problems.type, "name": problems.type},
         "metrics": [{"type": "accuracy", "name": "accuracy without memory", "value": round(float(accuracy), 4)}],
     }
-    return front | {"model-index": [{"name": run.recipe.name, "results": [result]}]}
+    return front | {"model-index": [{"name": recipe.name, "results": [result]}]}

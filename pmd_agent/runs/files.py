@@ -5,6 +5,7 @@ A write goes to a temporary file, is forced to disk, and is renamed over its tar
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -12,6 +13,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pmd_agent.runs.plain_files import no_link
 
 TEMPORARY = ".tmp"
 
@@ -47,15 +50,53 @@ def to_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, and return when that is on disk. Makes missing folders. Raises OSError."""
+    """Replace `path` by `content`, and return when that is on disk. Makes missing folders.
+
+    OSError leaves nothing half-written, and is what a link in the temporary file's place ends in.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + TEMPORARY)
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with open(temporary, "wb", buffering=0, opener=no_link) as file:
+        try:
+            _write(file, content)
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _named(error, path) from None
     sync(path.parent)
+
+
+def append(path: Path, content: bytes, *, last: bool) -> int:
+    """Add to a file's end, forced to disk where it is the `last` of a commit; its length then. OSError leaves it as it was."""
+    with open(path, "ab", buffering=0, opener=no_link) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            _write(file, content)
+            if last:
+                os.fsync(file.fileno())
+        except OSError as error:
+            file.truncate(before)
+            raise _named(error, path) from None
+        return before + len(content)
+
+
+def _write(file: io.FileIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The same of a file by its name: what fails once the file is open does not say which it was."""
+    return OSError(error.errno, error.strerror, error.filename or str(path))
+
+
+def shorten(path: Path, length: int) -> None:
+    """Cut a file after so many bytes, on disk too."""
+    with open(path, "r+b", opener=no_link) as file:
+        file.truncate(length)
+        os.fsync(file.fileno())
 
 
 def sync(path: Path) -> None:

@@ -14,24 +14,24 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pmd_agent.errors import RunError
 from pmd_agent.recipe import Recipe, dump_recipe, load_recipe
+from pmd_agent.runs.changes import changes_of
+from pmd_agent.runs.checkpoints import committed, number_of, prune, replace_folder
+from pmd_agent.runs.disk import writing
 from pmd_agent.runs.environment import command_line, describe_environment
-from pmd_agent.runs.files import TEMPORARY, discard, sync, sync_tree, to_json, to_lines, write_atomically
+from pmd_agent.runs.files import TEMPORARY, append, discard, shorten, to_json, to_lines, write_atomically
 from pmd_agent.runs.lock import lock_folder
+from pmd_agent.runs.plain_files import require_plain
 from pmd_agent.runs.program_trace import FOLDER
+from pmd_agent.runs.read_lines import read_lines
+from pmd_agent.runs.whole import damage
 
-MAY_CHANGE = ("name", "runs", "steps", "epochs", "checkpoint_every", "keep_checkpoints", "evaluate.")
-"""Keys in which a resumed run may differ from its recipe; `name` and `runs` say where it is."""
-MEASURED_SO = ("evaluate.samples", "evaluate.temperature", "evaluate.top_p", "evaluate.max_problems")
-"""Of these, those that stay once the base was measured: before and after would be two different measurements."""
 PROBLEMS = "problems.jsonl"
 _FIRST_FILES = {
     "lock", "environment.json", "environment.json.tmp", PROBLEMS, f"{PROBLEMS}{TEMPORARY}", "recipe.yaml.tmp",
@@ -53,6 +53,8 @@ class RunDir:
     def __init__(self, path: Path, recipe: Recipe) -> None:
         """Reads state.json. Raises RunError where that is damaged."""
         self.path, self.recipe = path, recipe
+        self.notes: list[str] = []
+        """What resuming it had to mend, to be said."""
         state = self.read_json("state.json")
         try:
             self._state = _State(**state) if state else _State()
@@ -68,9 +70,10 @@ class RunDir:
         A run is never overwritten.
         """
         path = recipe.runs / recipe.name
-        with _writing(path):
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
             cls.check_free(path)
+            require_plain(path)
             lock_folder(path)
             if problems is not None:
                 write_atomically(path / PROBLEMS, to_lines(problems))
@@ -96,18 +99,9 @@ class RunDir:
             raise RunError(
                 f"There is no run {path} to go on with.", _hint(recipe.runs, recipe.name, "Start it without --resume.")
             )
-        changed = _changes(load_recipe(path / "recipe.yaml"), recipe)
-        fixed = MEASURED_SO if (path / "evaluation" / "base.json").is_file() else ()
-        refused = [
-            f"{key}: {old!r} -> {new!r}" + (" (the base was measured so)" if key in fixed else "")
-            for key, (old, new) in changed.items()
-            if key in fixed or not _may_change(key)
-        ]
-        if refused:
-            what = "".join(f"\n    {line}" for line in refused)
-            hint = "Resume it with the recipe that it was started with, or start another run with --name NAME."
-            raise RunError(f"{path} was started with another recipe:{what}", hint)
-        with _writing(path):
+        require_plain(path)
+        changed = changes_of(path, recipe)
+        with writing(path):
             lock_folder(path)
             run = cls(path, recipe)
             if recipe.steps is not None and recipe.steps < run.next_step:
@@ -115,12 +109,9 @@ class RunDir:
                     f"{path} has made {run.next_step} steps already, more than steps={recipe.steps}.",
                     "Steps can only be raised; to have fewer, start another run with --name NAME.",
                 )
-            run._take_back()
+            run._take_back(longer=bool(changed.keys() & {"steps", "epochs"}))
             if changed.keys() & {"steps", "epochs"}:
-                if run.adapter_path.is_dir():
-                    discard(run.adapter_path)
-                for stale in [path / "summary.json", *path.glob("evaluation/final*")]:
-                    stale.unlink(missing_ok=True)
+                run._forget_end()
             environment = run.read_json("environment.json") or {}
             resumed = describe_environment() | {"next_step": run.next_step, "changed": changed}
             environment["resumed"] = [*environment.get("resumed", []), resumed]
@@ -133,6 +124,7 @@ class RunDir:
         """A run to read from, by its path or its name. Raises RunError where there is none."""
         for path in (Path(run), runs / run):
             if (path / "recipe.yaml").is_file():
+                require_plain(path)
                 return cls(path, load_recipe(path / "recipe.yaml"))
         if Path(run).is_dir():
             raise RunError(
@@ -161,9 +153,19 @@ class RunDir:
         return summary is not None and self.next_step >= (summary.get("steps") or self.recipe.steps or 0)
 
     @property
+    def learns(self) -> bool:
+        """Whether it ends with an adapter."""
+        return self.recipe.policy.type != "scripted" and self.recipe.distill.enabled
+
+    @property
     def memory_path(self) -> Path:
         """Folder of the memory."""
         return self.path / "memory"
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
 
     @property
     def adapter_path(self) -> Path:
@@ -196,69 +198,78 @@ class RunDir:
 
         `save` writes into an empty folder what the next step needs. Raises RunError where the disk does not take it.
         """
-        with _writing(self.path):
+        with writing(self.path):
             write_atomically(self.path / "rollouts" / f"step-{step:06d}.jsonl", to_lines(rollouts))
             if programs:
                 write_atomically(self.path / FOLDER / f"step-{step:06d}.jsonl", to_lines(programs))
             due = last or (step + 1) % self.recipe.checkpoint_every == 0
-            with (self.path / "metrics.jsonl").open("ab") as file:
-                file.write(to_lines([{"step": step, **metrics}]))
-                file.flush()
-                if due:
-                    os.fsync(file.fileno())
-                length = file.tell()
+            length = append(self.path / "metrics.jsonl", to_lines([{"step": step, **metrics}]), last=due)
             if due:
-                checkpoint = self._checkpoint(step + 1, save)
-                state = _State(step + 1, str(checkpoint.relative_to(self.path)), length)
-                write_atomically(self.path / "state.json", to_json(asdict(state), indent=2))
-                self._state = state
-                self._prune()
-
-    def _checkpoint(self, next_step: int, save: Callable[[Path], None]) -> Path:
-        return self._replace_folder(self.path / "checkpoints" / f"step-{next_step:06d}", save)
+                checkpoint = replace_folder(self.checkpoints_path / f"step-{step + 1:06d}", save)
+                self._set_state(_State(step + 1, self._relative(checkpoint), length))
+                prune(self.checkpoints_path, self.next_step, self.recipe.keep_checkpoints)
 
     def write_folder(self, name: str, save: Callable[[Path], None]) -> Path:
         """A folder of the run, whole or not there: `save` fills an empty one, which then takes its place."""
-        with _writing(self.path):
-            return self._replace_folder(self.path / name, save)
+        with writing(self.path):
+            return replace_folder(self.path / name, save)
 
-    def _replace_folder(self, folder: Path, save: Callable[[Path], None]) -> Path:
-        temporary = folder.with_name(folder.name + TEMPORARY)
-        for leftover in (temporary, folder):
-            if leftover.exists():
-                discard(leftover)
-        temporary.mkdir(parents=True)
-        save(temporary)
-        sync_tree(temporary)
-        os.replace(temporary, folder)
-        sync(folder.parent)
-        return folder
+    def _take_back(self, *, longer: bool) -> None:
+        """Remove what was written after the last commit, or after the newest one whose checkpoint is whole.
 
-    def _prune(self) -> None:
-        """Keep the newest committed checkpoints, and nothing that is later or temporary."""
-        checkpoints = sorted((self.path / "checkpoints").glob("step-*"))
-        committed = [c for c in checkpoints if c.suffix != TEMPORARY and _number(c) <= self.next_step]
-        kept = committed[-self.recipe.keep_checkpoints :]
-        for checkpoint in checkpoints:
-            if checkpoint not in kept and checkpoint.exists():
-                discard(checkpoint)
-
-    def _take_back(self) -> None:
-        """Remove what was written after the last commit."""
-        if self.checkpoint is not None and not self.checkpoint.is_dir():
-            raise _damaged(self.checkpoint, "it is missing")
+        A run that has ended, and is not to be `longer`, needs no checkpoint while its adapter is whole.
+        """
+        ended = self.finished and not longer and not (self.learns and damage(self.adapter_path))
+        if self.checkpoint is not None and not ended:
+            self._go_back_to_whole(self.checkpoint)
         metrics = self.path / "metrics.jsonl"
         if metrics.exists():
             if metrics.stat().st_size < self._state.metrics_bytes:
                 raise _damaged(metrics, "lines are missing from its end")
-            os.truncate(metrics, self._state.metrics_bytes)
-            sync(metrics)
+            shorten(metrics, self._state.metrics_bytes)
         for rows in (*(self.path / "rollouts").glob("step-*"), *(self.path / FOLDER).glob("step-*")):
-            if rows.suffix == TEMPORARY or _number(rows) >= self.next_step:
+            if rows.suffix == TEMPORARY or number_of(rows) >= self.next_step:
                 rows.unlink()
         for temporary in self.path.glob(f"*{TEMPORARY}"):
             discard(temporary) if temporary.is_dir() else temporary.unlink()
-        self._prune()
+        prune(self.checkpoints_path, self.next_step, self.recipe.keep_checkpoints)
+
+    def _go_back_to_whole(self, newest: Path) -> None:
+        """To an earlier commit, where the last one's checkpoint is damaged. Raises RunError where none is whole."""
+        reasons = {}
+        for checkpoint in committed(self.checkpoints_path, self.next_step) or [newest]:
+            if not (reason := damage(checkpoint)):
+                break
+            reasons[checkpoint] = reason
+        else:
+            raise _damaged(newest, reasons.get(newest) or "it is missing")
+        if checkpoint == newest:
+            return
+        why = reasons.get(newest) or "it is missing"
+        self.notes.append(f"{newest} is damaged ({why}): the run goes on from {checkpoint.name}, the checkpoint before")
+        self._forget_end()  # first: after a kill here, it goes back again
+        self._set_state(_State(number_of(checkpoint), self._relative(checkpoint), self._metrics_before(checkpoint)))
+
+    def _metrics_before(self, checkpoint: Path) -> int:
+        """Bytes of metrics.jsonl up to the step that a checkpoint goes on with."""
+        lines = (self.path / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
+        if len(lines) < number_of(checkpoint):
+            raise _damaged(self.path / "metrics.jsonl", "lines are missing from its end")
+        return sum(len(line) + 1 for line in lines[: number_of(checkpoint)])
+
+    def _forget_end(self) -> None:
+        """Its adapter goes, and what was measured at its end is measured again."""
+        if self.adapter_path.is_dir():
+            discard(self.adapter_path)
+        for stale in [self.path / "summary.json", *self.path.glob("evaluation/final*")]:
+            stale.unlink(missing_ok=True)
+
+    def _set_state(self, state: _State) -> None:
+        write_atomically(self.path / "state.json", to_json(asdict(state), indent=2))
+        self._state = state
+
+    def _relative(self, path: Path) -> str:
+        return str(path.relative_to(self.path))
 
     # ---- files
 
@@ -267,8 +278,7 @@ class RunDir:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        lines = path.read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return list(read_lines(path, whole=False))
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A file of the run; None where there is none. Raises RunError where it is damaged."""
@@ -285,12 +295,12 @@ class RunDir:
 
     def write_json(self, name: str, data: Mapping[str, Any]) -> None:
         """Replace a file of the run, folders made where they are missing. Raises RunError."""
-        with _writing(self.path):
+        with writing(self.path):
             write_atomically(self.path / name, to_json(data, indent=2))
 
     def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """The same as JSON Lines."""
-        with _writing(self.path):
+        with writing(self.path):
             write_atomically(self.path / name, to_lines(rows))
 
 
@@ -303,43 +313,10 @@ def fresh_name(runs: Path, name: str) -> str:
     return candidate
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or path
-        hint = "Make room or give write permission; a run that has begun goes on with --resume."
-        raise RunError(f"{where} cannot be written: {error.strerror or error}.", hint) from error
-
-
 def _write_recipe(path: Path, recipe: Recipe) -> None:
     command = " ".join(command_line().split())
     header = f"# Every setting of this run. Started, or resumed, with:\n#   {command}\n"
     write_atomically(path / "recipe.yaml", (header + dump_recipe(recipe)).encode("utf-8", "replace"))
-
-
-def _changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
-    before, after = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
-    keys = dict.fromkeys([*before, *after])
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _may_change(key: str) -> bool:
-    return any(key == allowed or (allowed.endswith(".") and key.startswith(allowed)) for allowed in MAY_CHANGE)
-
-
-def _number(path: Path) -> int:
-    """Of `step-000012`, whatever follows."""
-    return int(path.name.removeprefix("step-").split(".")[0])
 
 
 def _hint(runs: Path, name: str, otherwise: str) -> str:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from pmd_agent.errors import RunError
+from pmd_agent.runs.plain_files import no_link
 
 _held: dict[Path, int] = {}
 
@@ -17,7 +18,7 @@ def lock_folder(folder: Path) -> None:
     folder = folder.resolve()
     if folder in _held:
         return
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = no_link(str(folder / "lock"), os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

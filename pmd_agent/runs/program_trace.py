@@ -7,7 +7,6 @@ the lines of those texts that occur in it more than once, such as instructions. 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pmd_agent.runs.read_lines import read_lines
 from pmd_agent.text import cut
 
 FOLDER = "programs"
@@ -127,8 +127,7 @@ def find(run: Path, entry_id: str) -> ProgramTrace | None:
     path = file_of(run, entry_id)
     if path is None or not path.is_file():
         return None
-    lines = (json.loads(line) for line in path.read_bytes().split(b"\n") if line)
-    return next((each for each in unpack(lines) if entry_id in each.wrote), None)
+    return next((each for each in unpack(read_lines(path)) if entry_id in each.wrote), None)
 
 
 def file_of(run: Path, entry_id: str) -> Path | None:

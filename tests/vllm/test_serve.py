@@ -11,8 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from pmd_agent.errors import PolicyError, RunError
-from pmd_agent.policies.vllm.serve_command import check, require_vllm, serve, serving
+from pmd_agent.errors import PolicyError
+from pmd_agent.policies.vllm.serve_command import (
+    check,
+    not_taken,
+    require_key,
+    require_vllm,
+    serve,
+    serving,
+)
 from pmd_agent.recipe import parse_recipe
 from pmd_agent.runs.folder import RunDir
 
@@ -27,7 +34,9 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_the_adapter_is_served_under_the_runs_name(run: RunDir) -> None:
-    command, environment = serving(run, host="0.0.0.0", port=8123, python="/opt/python", arguments=("--api-key", "k"))
+    command, environment = serving(
+        run, run.adapter_path, host="0.0.0.0", port=8123, python="/opt/python", arguments=("--api-key", "k")
+    )
     line = " ".join(command)
     assert command[:3] == ["/opt/python", "-m", "vllm.entrypoints.openai.api_server"]
     assert f"--lora-modules lesson={run.adapter_path.resolve()} --api-key k" in line
@@ -35,15 +44,46 @@ def test_the_adapter_is_served_under_the_runs_name(run: RunDir) -> None:
     assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in environment
 
 
-def test_a_run_without_an_adapter_is_an_error(run: RunDir) -> None:
-    (run.adapter_path / "adapter_config.json").unlink()
-    with pytest.raises(RunError, match="no adapter to serve"):
-        serving(run, host="127.0.0.1", port=8000)
+def test_no_program_is_run_that_the_runs_recipe_names(tmp_path: Path) -> None:
+    policy = {
+        "type": "vllm",
+        "model": "box",
+        "python": "/evil/python",
+        "arguments": ["--tool-parser-plugin", "evil.py"],
+    }
+    run = RunDir.create(parse_recipe({"name": "theirs", "runs": str(tmp_path), "policy": policy}))
+    run.adapter_path.mkdir()
+    (run.adapter_path / "adapter_config.json").write_text(json.dumps({"r": 24}))
+    command, _ = serving(run, run.adapter_path, host="127.0.0.1", port=8000)
+    assert command[0] == sys.executable and "evil" not in " ".join(command)
+    said = not_taken(run, "", ())
+    assert "--python /evil/python" in said[0] and "-- --tool-parser-plugin evil.py" in said[1]
+    assert not_taken(run, "/mine", ("--max-num-seqs", "4")) == []
+    command, _ = serving(run, run.adapter_path, host="127.0.0.1", port=8000, python="/mine", arguments=("--x", "1"))
+    assert command[0] == "/mine" and command[-2:] == ["--x", "1"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "", "localhost.example.com"])
+def test_other_machines_are_let_in_with_a_key_only(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    with pytest.raises(PolicyError, match="no key is asked") as caught:
+        require_key(host, ("--max-num-seqs", "4"))
+    assert "VLLM_API_KEY" in caught.value.hint and "--api-key" in caught.value.hint
+    require_key(host, ("--api-key", "k"))
+    require_key(host, ("--api-key=k",))
+    monkeypatch.setenv("VLLM_API_KEY", "k")
+    require_key(host, ())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+def test_this_machine_alone_needs_no_key(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    require_key(host, ())
 
 
 def test_an_adapter_that_does_not_fit_is_not_served(run: RunDir) -> None:
     with pytest.raises(PolicyError, match="does not fit this model"):
-        check(run)
+        check(run, run.adapter_path)
 
 
 def test_without_vllm_there_is_one_message(tmp_path: Path) -> None:

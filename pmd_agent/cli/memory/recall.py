@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from typing import Annotated
 
 import typer
@@ -41,12 +40,13 @@ def taught(run: Run, rollout: Annotated[str, typer.Argument(metavar="ROLLOUT", h
     from pmd_agent.console import Console
     from pmd_agent.errors import RunError
     from pmd_agent.memory.backend.codec import tier_of
+    from pmd_agent.runs.read_lines import read_lines
 
     console = Console()
     with opened(run) as (directory, memory):
         near: list[str] = []
         for path in sorted((directory.path / "rollouts").glob("step-*.jsonl")):
-            rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+            rows = list(read_lines(path))
             row = next((row for row in rows if row["id"] == rollout), None)
             if row is not None:
                 break
