@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pmd_agent.api_keys import read_key
 from pmd_agent.errors import MemoryStoreError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ class EndpointEmbedder:
     """POSTs texts to `api_base`/embeddings. Its identity names the model: the server cannot be asked for its weights' hash."""
 
     def __init__(self, model: str, api_base: str, *, api_key: str = "", timeout: float = 60.0) -> None:
-        """`api_key` is the name of an environment variable, or empty. Asks once for the dimension; raises MemoryStoreError."""
-        key = os.environ.get(api_key, "") if api_key else ""
+        """`api_key` names an environment variable (api_keys.py), or is empty. Asks for the dimension; raises MemoryStoreError."""
+        key = read_key(api_key, api_base, MemoryStoreError) if api_key else ""
         if api_key and not key:
             raise MemoryStoreError(
                 f"The embedder's key is read from ${api_key}, which is not set.", f"export {api_key}=..."

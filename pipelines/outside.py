@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import dspy
 
+from pmd_agent.api_keys import read_key
 from pmd_agent.errors import PipelineError
 
 
@@ -25,9 +25,10 @@ def outside_lm(
         )
     options: dict[str, Any] = {"api_base": api_base} if api_base else {}
     if api_key is not None:
-        if not os.environ.get(api_key):
+        key = read_key(api_key, api_base or model.partition("/")[0], PipelineError)
+        if not key:
             raise PipelineError(f"pipeline.lm.api_key names {api_key}, which is not set.", f"export {api_key}=...")
-        options["api_key"] = os.environ[api_key]
+        options["api_key"] = key
     elif api_base:
         options["api_key"] = "none"  # a local server wants none, and litellm does not go without
     return OutsideLM(model, cache=False, temperature=temperature, max_tokens=max_tokens, num_retries=3, **options)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pmd_agent.api_keys import read_key
 from pmd_agent.console import Console
+from pmd_agent.errors import PolicyError
 from pmd_agent.policies import Policy
 from pmd_agent.recipe import LocalPolicySection, Recipe, ScriptedPolicySection, VllmPolicySection
 
@@ -76,6 +77,11 @@ def _local(section: LocalPolicySection | VllmPolicySection, model: Any, tokenize
     return LocalPolicy(model, tokenizer, name=name, thinking=section.thinking, batch_tokens=batch_tokens)
 
 
+def key_for(section: VllmPolicySection) -> str:
+    """Of the running server; empty where it has none. Raises PolicyError where it would leave this machine unasked."""
+    return read_key(section.api_key, section.address or "127.0.0.1", PolicyError)
+
+
 def _served(
     recipe: Recipe, section: VllmPolicySection, tokenizer: Any, adapter: Path | None, console: Console
 ) -> VllmPolicy:
@@ -93,8 +99,9 @@ def _served(
     context = min(context, section.max_model_len or context)
     server: Server
     if section.address is not None:
-        key = os.environ.get(section.api_key, "")
-        server = RunningServer(section.address, key=key, patience=section.start_seconds, progress=console.info)
+        server = RunningServer(
+            section.address, key=key_for(section), patience=section.start_seconds, progress=console.info
+        )
     else:
         server = VllmServer(
             settings_of(section, lora_rank=rank, max_model_len=context),
