@@ -124,14 +124,8 @@ def _write_adapter(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
     config["base_model_name_or_path"] = base
     config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
     load_tokenizer(section.model).save_pretrained(str(folder))
-    card = adapter_card(
-        source.run.recipe,
-        source.adapter.step,
-        found=source.certificate,
-        folder=to.name,
-        base=base,
-        dtype=_dtype(section),
-    )
+    recipe, step = source.run.recipe, source.adapter.step
+    card = adapter_card(recipe, step, found=source.certificate, folder=to.name, base=base, dtype=_dtype(section))
     (folder / README).write_text(card, "utf-8")
     return {}
 
