@@ -20,6 +20,8 @@ from pmd_agent.recipe import Recipe
 
 OFF = 2.0
 """A run whose steps take so many times longer than those of its arm, or so many times less, is named."""
+MADE_UP = ("world", "house_rules")
+"""Problems whose seed is a world of its own, and so one of the seeds of an arm."""
 BASE = "base"
 """The policy before the first step: no arm of its own, since every run measures it."""
 
@@ -128,7 +130,7 @@ def find_arm(arms: Iterable[Arm], name: str) -> Arm:
 
 def _without_seeds(recipe: Recipe) -> Mapping[str, Any]:
     data = recipe.model_dump(mode="json")
-    problems = {k: v for k, v in data["problems"].items() if k != "seed" or data["problems"]["type"] != "world"}
+    problems = {k: v for k, v in data["problems"].items() if k != "seed" or data["problems"]["type"] not in MADE_UP}
     return {k: v for k, v in data.items() if k not in ("name", "runs", "seed", "problems")} | {"problems": problems}
 
 

@@ -1,5 +1,5 @@
-"""Data sources: files, the hub, Python functions and objects, SciKnowEval, GSM8K, MATH, MBPP, HumanEval, LiveCodeBench, a made-up
-world; each becomes training, validation and test problems."""
+"""Data sources: files, the hub, Python functions and objects, SciKnowEval, GSM8K, MATH, MBPP, HumanEval, LiveCodeBench, made-up
+worlds; each becomes training, validation and test problems."""
 
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.given import Item, as_rows, given_problems, read_given

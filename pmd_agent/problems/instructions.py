@@ -6,6 +6,7 @@ from pmd_agent.types import Problem
 
 REASON = "Write down how you work it out between <reasoning> and </reasoning>."
 EXACT = f"{REASON} Then close with the answer, alone, between <answer> and </answer>."
+PARTS = "Reply with the answer alone between <answer> and </answer>. Where it has several parts, put a semicolon between them."
 MATH = "Work it out step by step. Then give the answer alone, without a sentence around it, in \\boxed{}."
 SCRIPT = (
     "Solve the problem with a Python program that reads stdin and prints to stdout. Use the standard library only. Think first; "
@@ -28,6 +29,8 @@ def instructions(verifier: str, problem: Problem) -> str:
     match verifier:
         case "exact":
             return EXACT
+        case "parts":
+            return PARTS
         case "math":
             return MATH
         case "multiple_choice":

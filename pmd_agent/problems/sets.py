@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import custom_rows, humaneval, livecodebench, mathematics, mbpp, sciknoweval, world
+from pmd_agent.problems import custom_rows, house_rules, humaneval, livecodebench, mathematics, mbpp, sciknoweval, world
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.instructions import instructions
 from pmd_agent.problems.split import Split, hold_out
@@ -23,6 +23,7 @@ def _nothing_given(**_: object) -> Split:
 
 SOURCES: dict[str, Callable[..., Split]] = {
     "world": world.load,
+    "house_rules": house_rules.load,
     "sciknoweval": sciknoweval.load,
     "livecodebench": livecodebench.load,
     "humaneval": humaneval.load,
@@ -34,7 +35,7 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "given": _nothing_given,
 }
 """`problems.type` -> what loads it. It is called with the section's keys, but those that mean the same everywhere."""
-_EVERYWHERE = frozenset(("type", "verifier", "parse", "sandbox", "validation_fraction"))
+_EVERYWHERE = frozenset(("type", "verifier", "parse", "sandbox", "feedback", "validation_fraction"))
 
 
 @dataclass(frozen=True, slots=True)

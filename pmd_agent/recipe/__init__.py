@@ -3,7 +3,7 @@
 load.py     YAML and overrides -> Recipe       recipe.py        the whole, and what does not go together
 yaml.py     how YAML is read and written       removed_keys.py  keys of earlier releases
 keys.py     sections, variants, near misses    section.py       what a section is
-problems.py, memory.py, pipeline.py, distill.py  a section each
+problems.py (worlds.py), memory.py, pipeline.py, distill.py  a section each
 """
 
 from pmd_agent.recipe.load import (

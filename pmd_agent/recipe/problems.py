@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from pmd_agent.recipe.section import Section
+from pmd_agent.recipe.worlds import HouseRulesProblems, WorldProblems
 
 
 class Bounds(Section):
@@ -30,28 +31,6 @@ def _written(value: object) -> object:
 Value = Annotated[str, BeforeValidator(_written, json_schema_input_type=str | int | float | bool | None)]
 """What a row's field is compared with, as it is written: 1.10 is not 1.1."""
 Where = dict[str, Value | tuple[Value, ...] | Bounds]
-
-
-class WorldProblems(Section):
-    """Made-up operators whose meaning has to be found out: the world in the box."""
-
-    type: Literal["world"] = "world"
-    seed: int = 0
-    """Decides the assignment of rules to operators."""
-    operators: int = Field(16, ge=2, le=32)
-    domains: int = Field(4, ge=1, le=8)
-    unseen_pairs: float = Field(0.0, ge=0, lt=1)
-    """Share of the pairs of operators that training never shows; then tests have a kind of their own for those (2op-new)."""
-    drift: float = Field(0.0, ge=0, le=1)
-    """Share of the operators that mean another rule from the second half of the training problems on, and in the tests. Wants
-    rollout.shuffle=false."""
-    train: int = Field(64, ge=1)
-    """Training problems, all with two operators."""
-    test: int = Field(100, ge=1)
-    """Test problems of each kind (one operator, two operators), never trained on."""
-    validation: int = Field(20, ge=0)
-    """Validation problems of each kind."""
-    verifier: str = "exact"
 
 
 class SciKnowEvalProblems(Section):
@@ -283,6 +262,7 @@ class MbppProblems(Section):
 
 Problems = Annotated[
     WorldProblems
+    | HouseRulesProblems
     | SciKnowEvalProblems
     | LiveCodeBenchProblems
     | HumanEvalProblems

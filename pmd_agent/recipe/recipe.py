@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 from pmd_agent.recipe.distill import DistillSection
 from pmd_agent.recipe.memory import MemorySection
 from pmd_agent.recipe.pipeline import PipelineSection
-from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems, WorldProblems
+from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems
 from pmd_agent.recipe.section import Section
+from pmd_agent.recipe.worlds import HouseRulesProblems, WorldProblems
 
 # --- policy -------------------------------------------------------------------------------------------------------
 
@@ -174,7 +175,8 @@ class Recipe(Section):
             raise ValueError(
                 "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
             )
-        if isinstance(self.problems, WorldProblems) and self.problems.drift and self.rollout.shuffle:
+        drifts = isinstance(self.problems, WorldProblems | HouseRulesProblems) and self.problems.drift
+        if drifts and self.rollout.shuffle:
             raise ValueError("problems.drift begins with the second half of the problems: set rollout.shuffle=false")
         lift = self.memory.lift
         if lift.trial and lift.harmful is None:

@@ -7,6 +7,7 @@ from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import FunctionVerifier, check_callable
 from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
+from pmd_agent.verifiers.parts import Parts
 
 __all__ = [
     "GIVEN",
@@ -15,6 +16,7 @@ __all__ = [
     "FunctionVerifier",
     "Mathematics",
     "MultipleChoice",
+    "Parts",
     "Verified",
     "Verifier",
     "build_verifier",

@@ -14,12 +14,14 @@ from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import import_verifier
 from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
+from pmd_agent.verifiers.parts import Parts
 
 GIVEN = "given:"
 """Leads the name of a verifier that was given as an object, and that no other process can import."""
 BUILT_IN: dict[str, Callable[..., Verifier]] = {
     "multiple_choice": MultipleChoice,
     "exact": Exact,
+    "parts": Parts,
     "math": Mathematics,
     "code": CodeVerifier,
 }
@@ -35,6 +37,8 @@ def verifier_of(section: Problems, success_threshold: float) -> Verifier:
             f"problems.parse={parse} is a rule for multiple_choice, and the verifier is {section.verifier}.",
             "Leave it out, or set problems.verifier=multiple_choice.",
         )
+    if section.verifier == "parts":
+        return build_verifier("parts", success_threshold, feedback=getattr(section, "feedback", "message"))
     if section.verifier != "code":
         return build_verifier(section.verifier, success_threshold)
     sandbox = getattr(section, "sandbox", SandboxSection())
@@ -44,11 +48,11 @@ def verifier_of(section: Problems, success_threshold: float) -> Verifier:
 
 
 def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -> Verifier:
-    """`multiple_choice`, `exact`, `math`, `code`, or `package.module:function` of the user's own.
+    """`multiple_choice`, `exact`, `parts`, `math`, `code`, or `package.module:function` of the user's own.
 
     `success_threshold`, in (0, 1], is the reward from which an attempt is correct, for functions; the others say themselves.
-    `settings` are those of `code` (see CodeVerifier) or `multiple_choice`, and are for no other. VerifierError where a package is
-    missing; RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
+    `settings` are those of `code` (see CodeVerifier), `parts` or `multiple_choice`, and are for no other. VerifierError where
+    a package is missing; RecipeError for an unknown name (it says the nearest one), or a function that cannot be used.
     """
     if not 0.0 < success_threshold <= 1.0:
         raise RecipeError(f"The success threshold is {success_threshold}.", "Give a number above 0, up to 1.")

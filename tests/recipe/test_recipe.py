@@ -361,3 +361,8 @@ def test_the_schema_is_json_and_mentions_every_key() -> None:
 
 def test_the_dump_is_plain_yaml() -> None:
     assert yaml.safe_load(dump_recipe(Recipe()))["rollout"]["problems"] == 32
+
+
+def test_house_rules_that_change_want_their_order_too() -> None:
+    parse_recipe({"problems": {"type": "house_rules", "drift": 0.5}, "rollout": {"shuffle": False}})
+    assert "set rollout.shuffle=false" in fault({"problems": {"type": "house_rules", "drift": 0.5}})
