@@ -23,6 +23,10 @@ def problems(
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for `pmd run`, such as problems.path=DIR.")
     ] = None,
     whole: Annotated[bool, typer.Option("--all", help=f"Lists have all entries, not the first {LISTED}.")] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Load the model, and measure which house rules it can follow.")
+    ] = False,
+    cases: Annotated[int, typer.Option(min=1, help="Tasks of each form that --probe tries.")] = 4,
 ) -> None:
     """Look at a recipe's problems before a run: counts, lengths, prompts, repeated ones, and rows that do not fit."""
     from pmd_agent.console import Console
@@ -30,6 +34,9 @@ def problems(
 
     settings = load_recipe(recipe, overrides or [])
     console = Console()
+    if probe:
+        _probe(console, settings, cases)
+        return
     from pmd_agent.assembly.preview import preview
     from pmd_agent.problems.parse_rows import Misfits
 
@@ -64,6 +71,30 @@ def _show(console: Console, recipe: Recipe, found: Preview, listed: int | None) 
         lines = [" = ".join(r.ids) + (" (with different answers)" if r.answers else "") for r in repeats]
         _list(console, f"prompts {name}", lines, listed)
     _list(console, "rows that do not fit", found.skipped, listed)
+
+
+def _probe(console: Console, recipe: Recipe, cases: int) -> None:
+    """What to leave out of problems.conventions is written as it stands in a recipe."""
+    from pmd_agent.assembly.probe import FOLLOWED, followed, probe
+    from pmd_agent.console import percent
+
+    found = probe(recipe, console, cases=cases)
+    rows = [[p.convention, p.form, percent(p.untold), percent(p.told), percent(p.among)] for p in found]
+    among = [p.among for p in found if p.among is not None]
+    shares = [[p.untold for p in found], [p.told for p in found], among]
+    rows.append(["all", "", *(percent(sum(of) / len(of)) for of in shares)])
+    console.table(["convention", "form", "untold", "told its rule", "told all rules"], rows)
+    console.info("")
+    names = followed(found)
+    can = sum(p.told >= FOLLOWED for p in found)
+    console.info(f"followed when told (in {percent(FOLLOWED)} or more): {can} of {len(found)} forms")
+    if not names:
+        console.warn("This model follows none of them: no memory can teach it. Choose a larger one.")
+    elif can < len(found):
+        console.info(f"to leave out the others:\n  problems:\n    conventions: [{', '.join(names)}]")
+        kinds = len({name.partition("/")[0] for name in names})
+        if kinds < recipe.problems.rules:  # type: ignore[union-attr]
+            console.warn(f"These are {kinds} conventions: set problems.rules to {kinds} or less.")
 
 
 def _list(console: Console, name: str, lines: Sequence[str], listed: int | None) -> None:

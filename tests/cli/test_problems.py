@@ -78,3 +78,21 @@ def test_a_verifier_that_cannot_check_them(pmd: Pmd, recipe: Path, verifier: str
 def test_a_source_that_is_not_there(pmd: Pmd, recipe: Path) -> None:
     done = pmd("problems", str(recipe), "problems.path=mne.jsonl", code=2)
     assert "There is no mne.jsonl" in done.stderr and "mine.jsonl" in done.stderr
+
+
+def test_a_model_is_probed_and_what_it_cannot_follow_is_named(pmd: Pmd, tmp_path: Path) -> None:
+    (tmp_path / "office.yaml").write_text(
+        "problems: {type: house_rules, departments: 1, rules: 2, conventions: [priority, ticket]}\n"
+        "policy: {type: scripted, answers: [<answer>URGENT</answer>, <answer>NORMAL</answer>, <answer>LOW</answer>]}\n"
+    )
+    said = pmd("problems", "office.yaml", "--probe", "--cases", "2").stdout
+    rows = [line.split() for line in said.splitlines()]
+    assert ["convention", "form", "untold", "told", "its", "rule", "told", "all", "rules"] in rows
+    assert next(row for row in rows if row[:2] == ["ticket", "hash"])[2:4] == ["0.0%", "0.0%"]
+    assert len([row for row in rows if row[:1] in (["priority"], ["ticket"])]) == 8
+    assert " of 8 forms" in said
+
+
+def test_what_has_no_rules_is_not_probed(pmd: Pmd, tmp_path: Path) -> None:
+    (tmp_path / "world.yaml").write_text("problems: {type: world}\npolicy: {type: scripted}\n")
+    assert "Set problems.type=house_rules" in pmd("problems", "world.yaml", "--probe", code=2).stderr

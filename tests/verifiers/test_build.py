@@ -43,7 +43,9 @@ def test_an_unknown_name_is_told_the_nearest(name: str, meant: str) -> None:
     with pytest.raises(RecipeError, match=f"There is no verifier '{name}'") as caught:
         build_verifier(name)
     assert (f"Did you mean {meant}?" in caught.value.hint) == bool(meant)
-    assert "Known: multiple_choice, exact, parts, math, code, or your own as package.module:function." in caught.value.hint
+    assert (
+        "Known: multiple_choice, exact, parts, math, code, or your own as package.module:function." in caught.value.hint
+    )
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.1, float("nan")])
