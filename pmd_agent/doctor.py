@@ -17,6 +17,7 @@ from typing import Literal
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.models import BOX, box_path
+from pmd_agent.models.gguf import is_gguf, to_convert
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.environment import installed_version
 
@@ -194,6 +195,8 @@ def _model(name: str) -> Check:
             if there
             else Check("model", "gap", found, "pip install --force-reinstall pmd-agent")
         )
+    if is_gguf(name):
+        return _file(name)
     if Path(name).expanduser().is_dir():
         there = (Path(name).expanduser() / "config.json").is_file()
         return Check("model", "ok" if there else "gap", name, "" if there else "choose a folder with config.json")
@@ -208,6 +211,17 @@ def _model(name: str) -> Check:
             f"HF_HUB_OFFLINE=0 hf download {name}",
         )
     return _on_hub(name)
+
+
+def _file(name: str) -> Check:
+    """Of a model in one file."""
+    try:
+        said = to_convert(name)
+    except PolicyError as error:
+        return Check("model", "gap", error.message, error.hint)
+    return (
+        Check("model", "note", said, "a run does it by itself") if said else Check("model", "ok", f"{name}, converted")
+    )
 
 
 def _conversation(name: str) -> Iterator[Check]:

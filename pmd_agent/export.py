@@ -18,7 +18,7 @@ from pmd_agent.evaluation.certificate import certificate
 from pmd_agent.evaluation.finished_runs import read_run
 from pmd_agent.models import BOX, box_path
 from pmd_agent.models.adapters import check_adapter
-from pmd_agent.models.loading import check_model, load_tokenizer
+from pmd_agent.models.loading import check_model, load_tokenizer, resolve_model
 from pmd_agent.models.merge_adapter import merge_into
 from pmd_agent.models.run_adapter import RunAdapter, adapter_of
 from pmd_agent.recipe import LocalPolicySection, VllmPolicySection
@@ -118,7 +118,8 @@ def _write_adapter(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
         shutil.copytree(box_path(), folder / "base", ignore=shutil.ignore_patterns("build.jsonl"))
         base = "base"
     else:
-        base = str(Path(section.model).resolve()) if Path(section.model).is_dir() else section.model
+        model = resolve_model(section.model)
+        base = str(Path(model).resolve()) if Path(model).is_dir() else model
     config_path = folder / "adapter_config.json"
     config = json.loads(config_path.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base

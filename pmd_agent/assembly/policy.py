@@ -62,8 +62,11 @@ def frozen_policy(recipe: Recipe, adapter: Path | None, console: Console, *, ser
 
 def _checked(model: str, console: Console) -> Any:
     """The model's tokenizer, when the model is one that can be practised with. What is odd about it is said."""
+    from pmd_agent.models.gguf import to_convert
     from pmd_agent.models.loading import check_model, load_tokenizer
 
+    if said := to_convert(model):
+        console.info(said)
     tokenizer = load_tokenizer(model)
     for line in check_model(model):
         console.warn(line)

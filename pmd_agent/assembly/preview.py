@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pmd_agent.distillation.teacher_page import student_messages
 from pmd_agent.models import BOX
+from pmd_agent.models.gguf import is_gguf, to_convert
 from pmd_agent.problems import ProblemSets, load_problems
 from pmd_agent.problems.overlap import Repeated, overlaps
 from pmd_agent.recipe import Recipe, ScriptedPolicySection
@@ -129,6 +130,8 @@ def _is_here(model: str) -> bool:
     """Whether the model's files, other than its weights, can be had without a network."""
     if model == BOX:
         return True
+    if is_gguf(model):
+        return not to_convert(model)
     from transformers.utils.hub import cached_file
 
     wanted = ("config.json", "tokenizer_config.json")

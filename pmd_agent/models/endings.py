@@ -32,11 +32,7 @@ def padding_id(tokenizer: Any, ends: Collection[int]) -> int:
 
 def odd_ends(name: str, tokenizer: Any, ends: Collection[int]) -> list[str]:
     """A line where the chat template ends the assistant's turn with something that ends no answer, else none."""
-    template = ChatTemplate(tokenizer, name)
-    talk = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
-    last = template.render(talk, answer_next=False).rpartition(ANSWER)[2]
-    inner = template.render([*talk, {"role": "user", "content": NEXT}]).partition(ANSWER)[2].partition(NEXT)[0]
-    found = [_first_special(tokenizer, text) for text in (last, inner)]
+    found = _turn_ends(name, tokenizer)
     if any(token in ends for token in found):
         return []
     token = next((t for t in found if t is not None), None)
@@ -46,6 +42,20 @@ def odd_ends(name: str, tokenizer: Any, ends: Collection[int]) -> list[str]:
         f"the chat template of {name} ends a turn with {written}, and an answer ends with {known}: answers may run to their "
         "limit (a base model does so; an instruction-tuned one lacks an eos_token_id in generation_config.json)"
     ]
+
+
+def turn_ends(name: str, tokenizer: Any) -> tuple[int, ...]:
+    """The special tokens with which the chat template ends the assistant's turn; none where it has none of its own."""
+    return tuple(dict.fromkeys(token for token in _turn_ends(name, tokenizer) if token is not None))
+
+
+def _turn_ends(name: str, tokenizer: Any) -> list[int | None]:
+    """At the end of a conversation, and within one."""
+    template = ChatTemplate(tokenizer, name)
+    talk = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
+    last = template.render(talk, answer_next=False).rpartition(ANSWER)[2]
+    inner = template.render([*talk, {"role": "user", "content": NEXT}]).partition(ANSWER)[2].partition(NEXT)[0]
+    return [_first_special(tokenizer, text) for text in (last, inner)]
 
 
 def _first_special(tokenizer: Any, text: str) -> int | None:

@@ -13,13 +13,16 @@ import torch
 from pmd_agent.errors import PolicyError
 from pmd_agent.models import BOX, box_path
 from pmd_agent.models.endings import end_ids, odd_ends
+from pmd_agent.models.gguf import from_gguf, is_gguf
 from pmd_agent.models.templates import ChatTemplate
 
 
 def resolve_model(name: str) -> str:
-    """`box` becomes a folder; a folder or hub id stays. Raises PolicyError for a folder that is not a model."""
+    """`box` becomes a folder, a GGUF file that of its converted model; a folder or hub id stays. Raises PolicyError."""
     if name == BOX:
         return str(box_path())
+    if is_gguf(name) and not Path(name).is_dir():
+        return str(from_gguf(name))
     path = Path(name)
     if path.is_dir() and not (path / "config.json").is_file():
         raise PolicyError(

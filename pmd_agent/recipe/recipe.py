@@ -27,7 +27,7 @@ class LocalPolicySection(Section):
 
     type: Literal["local"] = "local"
     model: str = "Qwen/Qwen3-8B"
-    """`box` (ships with pmd), a folder, or a hub id."""
+    """`box` (ships with pmd), a folder, a GGUF file (converted once), or a hub id."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 on a GPU, float32 on a CPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -42,7 +42,7 @@ class VllmPolicySection(Section):
 
     type: Literal["vllm"] = "vllm"
     model: str = "Qwen/Qwen3-8B"
-    """`box` (ships with pmd), a folder, or a hub id."""
+    """`box` (ships with pmd), a folder, a GGUF file (converted once), or a hub id."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of server and training. auto: bfloat16 on a GPU, float32 on a CPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

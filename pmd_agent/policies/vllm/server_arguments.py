@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.models import BOX, box_path
+from pmd_agent.models.gguf import from_gguf, is_gguf
 
 BASE_NAME = "pmd-base"
 """The name under which a server that pmd starts serves the base model."""
@@ -68,7 +69,9 @@ def adapter_rank(folder: Path) -> int:
 
 
 def model_source(name: str) -> str:
-    """`box` as the folder that ships with pmd; anything else as it is."""
+    """`box` as the folder that ships with pmd, a GGUF file as that of its converted model; anything else as it is."""
+    if is_gguf(name) and not Path(name).is_dir():
+        return str(from_gguf(name))
     return str(box_path()) if name == BOX else name
 
 
