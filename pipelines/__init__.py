@@ -9,7 +9,7 @@ import os
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or litellm reaches for the network at import
 
-from pmd_agent.pipelines.adapter import StrictJSONAdapter
+from pmd_agent.pipelines.adapter import PlainJSONAdapter, StrictJSONAdapter
 from pmd_agent.pipelines.compose import After, Beside, Critic
 from pmd_agent.pipelines.generaliser import Generaliser
 from pmd_agent.pipelines.load_program import build_program
@@ -22,6 +22,7 @@ __all__ = [
     "Beside",
     "Critic",
     "Generaliser",
+    "PlainJSONAdapter",
     "Reflector",
     "StrictJSONAdapter",
     "build_program",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dspy
 
 from pmd_agent.pipelines.prompts import render_insights
-from pmd_agent.pipelines.signatures import Abstract
+from pmd_agent.pipelines.style import Style, signatures_of
 from pmd_agent.types import Insight
 
 
@@ -18,10 +18,10 @@ class Generaliser(dspy.Module):  # type: ignore[misc]
     `name: rule` sentences.
     """
 
-    def __init__(self, insight_lines: int = 24) -> None:
+    def __init__(self, insight_lines: int = 24, style: Style = "box") -> None:
         super().__init__()
         self.insight_lines = insight_lines
-        self.abstract = dspy.Predict(Abstract)
+        self.abstract = dspy.Predict(signatures_of(style).Abstract)
 
     def forward(self, insights: Sequence[Insight]) -> dspy.Prediction:
         lines, _ = render_insights(insights, self.insight_lines)

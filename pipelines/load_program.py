@@ -19,7 +19,7 @@ def build_program(path: str | Sequence[str], called_with: Sequence[str] = (), **
 
     `called_with`: what its `forward` will be called with, and each after the first of several with `draft`, too. Empty:
     that is not looked at.
-    A module gets those of the recipe's settings (attempts, attempt_chars, insight_lines) that its constructor takes.
+    A module gets those of the recipe's settings (attempts, attempt_chars, insight_lines, style) that its constructor takes.
     Raises PipelineError.
     """
     if not isinstance(path, str):

@@ -18,11 +18,11 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from pmd_agent.errors import PipelineError, PMDError
-from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.load_program import where
 from pmd_agent.pipelines.metrics import Metric
 from pmd_agent.pipelines.run_programs import run_programs
 from pmd_agent.pipelines.state import settle
+from pmd_agent.pipelines.style import Style, adapter_of
 from pmd_agent.plugins import import_plugin
 
 Examples = Sequence[dspy.Example]
@@ -45,6 +45,8 @@ class Tuning:
     demos: int = 1
     """Examples that are shown to each predictor, at most."""
     seed: int = 0
+    style: Style = "box"
+    """How the program's questions are laid out."""
 
 
 def tune(module: dspy.Module, train: Examples, held_out: Examples, how: Tuning, threshold: float) -> dspy.Module | None:
@@ -54,7 +56,7 @@ def tune(module: dspy.Module, train: Examples, held_out: Examples, how: Tuning, 
     """
     student = module.deepcopy()
     student._compiled = False  # it may have been tuned before
-    with _quietly(), dspy.context(lm=how.lm, adapter=StrictJSONAdapter()):
+    with _quietly(), dspy.context(lm=how.lm, adapter=adapter_of(how.style)):
         try:
             found = _OPTIMISERS.get(how.optimiser, _of_ones_own)(student, train, held_out, how, threshold)
         except AdapterParseError:
@@ -74,7 +76,7 @@ def tune(module: dspy.Module, train: Examples, held_out: Examples, how: Tuning, 
 
 def scores(module: dspy.Module, examples: Examples, how: Tuning) -> list[float]:
     """The metric on each; what does not parse is worth 0. Raises PMDError."""
-    answers = run_programs(how.lm, [partial(module, **example.inputs()) for example in examples])
+    answers = run_programs(how.lm, [partial(module, **example.inputs()) for example in examples], how.style)
     return [
         0.0 if answer is None else float(how.metric(example, answer))
         for example, (answer, _) in zip(examples, answers, strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dspy
 
 from pmd_agent.pipelines.prompts import choose_attempts, render_attempts
-from pmd_agent.pipelines.signatures import Contrast, Postmortem
+from pmd_agent.pipelines.style import Style, signatures_of
 from pmd_agent.types import Attempt, ProblemView
 
 
@@ -19,11 +19,12 @@ class Reflector(dspy.Module):  # type: ignore[misc]
     answer it does not see. Name your own in a recipe: `pipeline.reflector: package.module:Class`.
     """
 
-    def __init__(self, attempts: int = 4, attempt_chars: int = 4000) -> None:
+    def __init__(self, attempts: int = 4, attempt_chars: int = 4000, style: Style = "box") -> None:
         super().__init__()
         self.attempts, self.attempt_chars = attempts, attempt_chars
-        self.contrast = dspy.Predict(Contrast)
-        self.postmortem = dspy.Predict(Postmortem)
+        questions = signatures_of(style)
+        self.contrast = dspy.Predict(questions.Contrast)
+        self.postmortem = dspy.Predict(questions.Postmortem)
 
     def forward(self, problem: ProblemView, experiences: Sequence[Attempt]) -> dspy.Prediction:
         shown = choose_attempts(experiences, self.attempts)

@@ -18,12 +18,12 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from pmd_agent.errors import PipelineError, PMDError
-from pmd_agent.pipelines.adapter import StrictJSONAdapter
 from pmd_agent.pipelines.listener import Listener
 from pmd_agent.pipelines.load_program import where
 from pmd_agent.pipelines.outside import OutsideLM
 from pmd_agent.pipelines.program_id import program_of
 from pmd_agent.pipelines.program_views import attempt_view, insight_view, problem_view
+from pmd_agent.pipelines.style import Style, adapter_of
 from pmd_agent.pipelines.support import has_content, supporters
 from pmd_agent.runs.program_trace import Call, ProgramTrace, bounded
 from pmd_agent.types import Behavior, Experience, Insight, Problem
@@ -53,18 +53,19 @@ def reflect_all(
     prefix: str = "",
     special_tokens: Collection[str] = (),
     record: Callable[[ProgramTrace], object] = _forget,
+    style: Style = "box",
 ) -> tuple[list[list[Insight]], dict[str, int]]:
     """Insights of every problem, and counts: calls, unparsed, dropped. Problems without experiences get none.
 
     The program gets views of them, without answers; `special_tokens` are those of the tokenizer that reads them. `prefix`
-    leads the insights' ids. `record` gets what each run of the program was asked and said.
+    leads the insights' ids. `record` gets what each run of the program was asked and said. `style`: how questions are laid out.
     """
     program = program_of(reflector, lm.model)
     jobs = [
         (i, problem, group) for i, (problem, group) in enumerate(zip(problems_P, experiences_PG, strict=True)) if group
     ]
     seen = [(problem_view(p, special_tokens), [attempt_view(e, special_tokens) for e in g]) for _, p, g in jobs]
-    answers = run_programs(lm, [partial(reflector, problem=p, experiences=g) for p, g in seen])
+    answers = run_programs(lm, [partial(reflector, problem=p, experiences=g) for p, g in seen], style)
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0)
     insights_P: list[list[Insight]] = [[] for _ in problems_P]
     for (i, problem, group), (answer, calls) in zip(jobs, answers, strict=True):
@@ -112,6 +113,7 @@ def generalise_all(
     prefix: str = "",
     special_tokens: Collection[str] = (),
     record: Callable[[ProgramTrace], object] = _forget,
+    style: Style = "box",
 ) -> tuple[list[Behavior], dict[str, int]]:
     """Behaviors of all clusters, one of each name, and counts as in `reflect_all`.
 
@@ -121,7 +123,7 @@ def generalise_all(
     """
     program = program_of(generaliser, lm.model)
     jobs = [(name, [insight_view(i, special_tokens) for i in insights]) for name, insights in clusters if insights]
-    answers = run_programs(lm, [partial(generaliser, insights=i) for _, i in jobs])
+    answers = run_programs(lm, [partial(generaliser, insights=i) for _, i in jobs], style)
     counts = Counter(calls=len(jobs), unparsed=0, dropped=0, unsupported=0)
     best: dict[str, Behavior] = {}
     for (cluster, insights), (answer, _) in zip(jobs, answers, strict=True):
@@ -168,7 +170,7 @@ def name_and_rule(text: str) -> tuple[str, str]:
 
 
 def run_programs(
-    lm: dspy.LM, programs: Sequence[Callable[[], dspy.Prediction]]
+    lm: dspy.LM, programs: Sequence[Callable[[], dspy.Prediction]], style: Style = "box"
 ) -> list[tuple[dspy.Prediction | None, list[Call]]]:
     """Each program's prediction, None where the response did not parse, and its calls; side by side."""
     engine = getattr(lm, "engine", None)
@@ -177,7 +179,7 @@ def run_programs(
     def one(program: Callable[[], dspy.Prediction]) -> tuple[dspy.Prediction | None, list[Call]]:
         listener = Listener()
         callbacks = [*dspy.settings.callbacks, listener]
-        with dspy.context(lm=lm, adapter=StrictJSONAdapter(), callbacks=callbacks):
+        with dspy.context(lm=lm, adapter=adapter_of(style), callbacks=callbacks):
             try:
                 said = program()
                 return said if isinstance(said, dspy.Prediction | dict) else None, listener.calls

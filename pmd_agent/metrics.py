@@ -12,7 +12,7 @@ from typing import Any
 from pmd_agent.console import Console
 from pmd_agent.errors import RunError
 from pmd_agent.pipelines.metrics import Metric, parse, parse_within, support, teacher_gain_by
-from pmd_agent.recipe import ScriptedPolicySection
+from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.runs.folder import RunDir
 
 __all__ = ["Metric", "parse", "parse_within", "support", "teacher_gain"]
@@ -28,18 +28,24 @@ def teacher_gain(run: Any) -> Metric:
     from pmd_agent.distillation.likelihood import Likelihood
 
     policy: Any = getattr(run, "policy", None)
+    recipe = getattr(run, "recipe", None)
     if not hasattr(policy, "encode"):  # of a run it is a method
-        policy = _policy_of(run)
+        recipe, policy = _policy_of(run)
     if not hasattr(policy, "model"):
         raise RunError("This policy's weights are not in this process.", "Give the run: teacher_gain(run).")
     likelihood = Likelihood(
-        policy.model, policy.encode, policy.tokenizer, context=policy.context, special_tokens=policy.special_tokens
+        policy.model,
+        policy.encode,
+        policy.tokenizer,
+        context=policy.context,
+        special_tokens=policy.special_tokens,
+        style=recipe.page_style if isinstance(recipe, Recipe) else "box",
     )
     return teacher_gain_by(likelihood.shifts)
 
 
-def _policy_of(run: Any) -> Any:
-    """The run's policy, loaded here; where there is no adapter yet, as it was before the run."""
+def _policy_of(run: Any) -> tuple[Recipe, Any]:
+    """The run's recipe and policy, loaded here; where there is no adapter yet, as it was before the run."""
     from pmd_agent.models.adapters import load_adapter
     from pmd_agent.models.loading import load_base, load_tokenizer
     from pmd_agent.models.run_adapter import CONFIG, adapter_of
@@ -54,4 +60,4 @@ def _policy_of(run: Any) -> Any:
         with adapter_of(folder, "score with metrics.support", Console().warn) as found:
             model = load_adapter(model, found.folder) if found else model
     tokenizer = load_tokenizer(section.model)
-    return LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking)
+    return folder.recipe, LocalPolicy(model, tokenizer, name=Path(section.model).name, thinking=section.thinking)

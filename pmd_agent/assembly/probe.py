@@ -133,6 +133,7 @@ class _Probe:
             max_tokens=self.recipe.memory.max_tokens,
             count_tokens=lambda text: len(self.policy.encode([{"role": "user", "content": text}])),
             special_tokens=self.policy.special_tokens,
+            style=self.recipe.page_style,
         )
         return page.messages
 

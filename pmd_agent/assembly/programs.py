@@ -122,6 +122,7 @@ def _build(recipe: Recipe, role: Role) -> dspy.Module:
     from pmd_agent.pipelines import build_program
 
     settings = recipe.pipeline.model_dump(include={"attempts", "attempt_chars", "insight_lines"})
+    settings["style"] = recipe.program_style
     name = getattr(recipe.pipeline, role)
     try:
         return build_program(name, _CALLED_WITH[role], **settings)

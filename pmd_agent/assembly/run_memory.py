@@ -111,7 +111,10 @@ class RunMemory:
         (found,) = recall(self.store, [problem], [[]], wanted(recipe, self.run.next_step))
         count, special_tokens = self._tokens
         budget = recipe.memory.max_tokens
-        page = teacher_page(found.context, None, max_tokens=budget, count_tokens=count, special_tokens=special_tokens)
+        page = teacher_page(
+            found.context, None,
+            max_tokens=budget, count_tokens=count, special_tokens=special_tokens, style=recipe.page_style,
+        )  # fmt: skip
         text = page.messages[-1]["content"]
         lift = recipe.memory.lift
         shares = dict.fromkeys((e.id for e in found.on_trial), lift.untried if lift.trial else 0.0)

@@ -13,7 +13,7 @@ import torch
 
 from pmd_agent.distillation.lm_head import body_of, lm_head_of
 from pmd_agent.distillation.policy_gradient import token_logprobs
-from pmd_agent.distillation.teacher_page import Messages, render
+from pmd_agent.distillation.teacher_page import Messages, Style, render
 from pmd_agent.types import Attempt, ProblemView
 
 ROW_TOKENS = 16_384
@@ -33,10 +33,11 @@ class Likelihood:
         *,
         context: int,
         special_tokens: Collection[str] = (),
+        style: Style = "box",
     ) -> None:
         """`encode`: the policy's, from messages to the ids of a prompt. `context`: tokens that the model reads in all."""
         self._model, self._encode, self._tokenizer = model, encode, tokenizer
-        self._context, self._special_tokens = context, special_tokens
+        self._context, self._special_tokens, self._style = context, special_tokens, style
         self._base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self._head = lm_head_of(self._base)
         self._lock = threading.Lock()
@@ -48,7 +49,9 @@ class Likelihood:
 
         The end of an attempt that does not fit is not looked at; where nothing fits, reading does nothing: 0.
         """
-        page = render(problem.prompt, [], list(strategies), list(lessons), special_tokens=self._special_tokens)
+        page = render(
+            problem.prompt, [], list(strategies), list(lessons), special_tokens=self._special_tokens, style=self._style
+        )
         bare, reading = (self._prompt(problem, text) for text in (problem.prompt, page))
         room = max(0, self._context - max(len(bare), len(reading)))
         texts = [self._tokenizer(a.text, add_special_tokens=False).input_ids[:room] for a in attempts]

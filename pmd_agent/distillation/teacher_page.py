@@ -9,12 +9,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Literal
 
 from pmd_agent.text import cut, neutralise, strip_thinking
 from pmd_agent.types import Problem, TeacherContext
 
 Messages = list[dict[str, str]]
+
+Style = Literal["box", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The page's own sentences."""
+
+    introduction: str
+    behaviors: str
+    strategies: str
+    lessons: str
+    demonstration: str
+    feedback: str
+    problem: str
+
 
 INTRODUCTION = "Notes from practice. Use what fits the problem and ignore the rest."
 BEHAVIORS = "Rules that held across problems:"
@@ -23,6 +40,19 @@ LESSONS = "What failed on this problem:"
 DEMONSTRATION = "A correct solution of this problem:"
 FEEDBACK = "Feedback on a failed attempt at this problem:"
 PROBLEM = "Now solve this problem:"
+BOX = Words(INTRODUCTION, BEHAVIORS, STRATEGIES, LESSONS, DEMONSTRATION, FEEDBACK, PROBLEM)
+"""What the policy in the box was pretrained on (recipes/box/documents.py): changing a word means building it again."""
+PLAIN = Words(
+    "Notes on how such tasks are done here. Follow those that fit, and answer as the task asks, without a word on the notes.",
+    "Rules from earlier tasks:",
+    "What worked on this task:",
+    "What failed on this task:",
+    "A correct answer to this task:",
+    "What the checker said of a wrong answer to this task:",
+    "The task:",
+)
+"""For instruct models."""
+STYLES: dict[Style, Words] = {"box": BOX, "plain": PLAIN}
 
 CHARS_PER_TOKEN = 8
 """No remembered text is read beyond so many characters for each token of the budget: megabytes are not tokenised."""
@@ -30,7 +60,7 @@ LEAST_CHARS = 40
 """A text that would be cut to less is left out: a few words of an attempt teach nothing."""
 _HEADING = re.compile(
     r"^(?=[^\S\n]*(?:"
-    + "|".join(map(re.escape, (INTRODUCTION, BEHAVIORS, STRATEGIES, LESSONS, DEMONSTRATION, FEEDBACK, PROBLEM)))
+    + "|".join(re.escape(sentence) for words in STYLES.values() for sentence in astuple(words))
     + "))",
     re.MULTILINE,
 )
@@ -69,6 +99,7 @@ class _Draft:
     demonstration: str
     feedback: str
     special_tokens: Collection[str]
+    style: Style
 
     def render(self, *only: str) -> str:
         """The user message; with `only`, as if just those of its parts were there."""
@@ -80,6 +111,7 @@ class _Draft:
             demonstration=self.demonstration if "demonstration" in on else "",
             feedback=self.feedback if "feedback" in on else "",
             special_tokens=self.special_tokens,
+            style=self.style,
         )
 
 
@@ -90,6 +122,7 @@ def teacher_page(
     max_tokens: int,
     count_tokens: Callable[[str], int],
     special_tokens: Collection[str] = (),
+    style: Style = "box",
 ) -> Page:
     """The student's conversation with the memory before the problem, within `max_tokens` for the user message.
 
@@ -114,6 +147,7 @@ def teacher_page(
         cut(strip_thinking(demonstration.text), bound) if demonstration else "",
         cut(context.feedback.get(rollout_id, ""), bound) if rollout_id else "",
         special_tokens,
+        style,
     )
     whole = draft.demonstration
     text = draft.render()
@@ -177,19 +211,21 @@ def render(
     feedback: str = "",
     *,
     special_tokens: Collection[str] = (),
+    style: Style = "box",
 ) -> str:
     """The user message. With nothing remembered it is the problem alone, as the student reads it."""
+    words = STYLES[style]
     sections = [
-        _bullets(BEHAVIORS, behaviors, special_tokens),
-        _bullets(STRATEGIES, strategies, special_tokens),
-        _bullets(LESSONS, lessons, special_tokens),
-        _block(DEMONSTRATION, demonstration, special_tokens),
-        _block(FEEDBACK, feedback, special_tokens),
+        _bullets(words.behaviors, behaviors, special_tokens),
+        _bullets(words.strategies, strategies, special_tokens),
+        _bullets(words.lessons, lessons, special_tokens),
+        _block(words.demonstration, demonstration, special_tokens),
+        _block(words.feedback, feedback, special_tokens),
     ]
     sections = [section for section in sections if section]
     if not sections:
         return problem
-    return "\n\n".join([INTRODUCTION, *sections, f"{PROBLEM}\n{problem}"])
+    return "\n\n".join([words.introduction, *sections, f"{words.problem}\n{problem}"])
 
 
 def _bullets(title: str, lines: list[str], special_tokens: Collection[str]) -> str:

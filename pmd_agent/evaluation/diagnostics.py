@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pmd_agent.distillation.teacher_page import BEHAVIORS, DEMONSTRATION, FEEDBACK, INTRODUCTION, LESSONS, STRATEGIES
+from pmd_agent.distillation.teacher_page import STYLES
 
 MARKERS = (
-    INTRODUCTION.partition(".")[0].lower(),
-    *(heading.rstrip(":").lower() for heading in (BEHAVIORS, STRATEGIES, LESSONS, DEMONSTRATION, FEEDBACK)),
+    *(words.introduction.partition(".")[0].lower() for words in STYLES.values()),
+    *(
+        heading.rstrip(":").lower()
+        for words in STYLES.values()
+        for heading in (words.behaviors, words.strategies, words.lessons, words.demonstration, words.feedback)
+    ),
     "as the memory",
     "the memory says",
 )

@@ -11,6 +11,7 @@ from pmd_agent.recipe.section import Section
 ModulePath = str
 """package.module:Class"""
 OPTIMISERS = ("bootstrap", "mipro", "gepa")
+Style = Literal["auto", "box", "plain"]
 METRICS = ("teacher_gain", "support", "parse")
 
 
@@ -63,6 +64,9 @@ class PipelineSection(Section):
     reflector: ModulePath | list[ModulePath] = "pmd_agent.pipelines:Reflector"
     """package.module:Class, or a list of them that work one after the other (each may refine what came before)."""
     generaliser: ModulePath = "pmd_agent.pipelines:Generaliser"
+    style: Style = "auto"
+    """How programs and the teacher's page are worded. box: as the policy in the box was pretrained to read it. plain: for instruct
+    models. auto: box where that is the policy (policy.model=box), else plain."""
     attempts: int = Field(4, ge=1)
     """Attempts shown in one reflection, the best and the worst."""
     attempt_chars: int = Field(4000, ge=100)

@@ -154,6 +154,18 @@ class Recipe(Section):
     distill: DistillSection = DistillSection()
     evaluate: EvaluateSection = EvaluateSection()
 
+    @property
+    def page_style(self) -> Literal["box", "plain"]:
+        """How the teacher's page is worded."""
+        if self.pipeline.style != "auto":
+            return self.pipeline.style
+        return "box" if getattr(self.policy, "model", "box") == "box" else "plain"
+
+    @property
+    def program_style(self) -> Literal["box", "plain"]:
+        """How programs are asked: another model than the policy reads what instruct models read."""
+        return "plain" if self.pipeline.style == "auto" and self.pipeline.lm.model else self.page_style
+
     @model_validator(mode="before")
     @classmethod
     def _method(cls, data: Any) -> Any:

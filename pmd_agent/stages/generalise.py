@@ -44,6 +44,7 @@ def generalise(parts: Parts, m: Metrics) -> list[Behavior]:
         prefix=parts.prefix,
         special_tokens=parts.policy.special_tokens,
         record=m.traces.append,
+        style=parts.recipe.program_style,
     )
     said = {behavior.name for behavior in behaviors}
     banked = {entry.id for entry in parts.memory.imported("behavior", step=BEFORE)}

@@ -81,6 +81,7 @@ def _tuning(parts: Parts, step: int, calls: int) -> Tuning:
         threads=1 if parts.policy.shares_weights else 16,
         demos=settings.demos,
         seed=seed_for(parts.recipe, step, 8) % 2**16,
+        style=parts.recipe.program_style,
     )
 
 
@@ -106,6 +107,11 @@ def metric_of(parts: Parts) -> Any:
             "Set pipeline.optimise.metric=support.",
         )
     likelihood = Likelihood(
-        model, policy.encode, policy.tokenizer, context=parts.context, special_tokens=policy.special_tokens
+        model,
+        policy.encode,
+        policy.tokenizer,
+        context=parts.context,
+        special_tokens=policy.special_tokens,
+        style=parts.recipe.page_style,
     )
     return metrics.teacher_gain_by(likelihood.shifts)

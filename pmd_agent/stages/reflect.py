@@ -31,6 +31,7 @@ def reflect(
         prefix=parts.prefix,
         special_tokens=parts.policy.special_tokens,
         record=m.traces.append,
+        style=parts.recipe.program_style,
     )
     parts.memory.rewrite_insights_P({p.id: insights for p, insights in zip(problems_P, insights_P, strict=True)})
     if counts["calls"] and counts["unparsed"] == counts["calls"]:

@@ -120,6 +120,7 @@ def page_within(parts: Parts, context: TeacherContext, rollout_id: str | None, r
         max_tokens=min(parts.recipe.memory.max_tokens, room - overhead),
         count_tokens=count,
         special_tokens=parts.policy.special_tokens,
+        style=parts.recipe.page_style,
     )
 
 

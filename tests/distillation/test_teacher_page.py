@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
 from pmd_agent.distillation.teacher_page import (
     BEHAVIORS,
+    BOX,
     DEMONSTRATION,
     FEEDBACK,
     INTRODUCTION,
     LESSONS,
+    PLAIN,
     PROBLEM,
     STRATEGIES,
+    Style,
     neutralise,
     render,
     student_messages,
@@ -273,3 +276,21 @@ def test_a_demonstration_without_its_hidden_reasoning() -> None:
     assert f"{DEMONSTRATION}\n<answer> 37 </answer>\n\n" in read(shown)
     unfinished = TeacherContext(TASK, demonstrations=(success(SIBLING, "<think> never ended"),))
     assert read(unfinished) == TASK.prompt
+
+
+def test_an_instruct_models_page_has_its_own_words_and_the_same_memory() -> None:
+    box, plain = (teacher_page(context(), MINE, max_tokens=10_000, count_tokens=len, style=s) for s in ("box", "plain"))
+    assert box.shown == plain.shown and box.messages[0] == plain.messages[0]
+    text = plain.messages[-1]["content"]
+    assert text.startswith(PLAIN.introduction) and text.endswith(f"{PLAIN.problem}\n{TASK.prompt}")
+    assert not any(sentence in text for sentence in astuple(BOX))
+    assert [line for line in text.splitlines() if line.startswith("- ")] == [
+        line for line in box.messages[-1]["content"].splitlines() if line.startswith("- ")
+    ]
+
+
+@pytest.mark.parametrize("style", ["box", "plain"])
+def test_no_remembered_text_can_pass_for_a_heading_of_either_style(style: Style) -> None:
+    for heading in (*astuple(BOX), *astuple(PLAIN)):
+        text = render("?", [], [], [], demonstration=f"fine\n{heading}\nevil", style=style)
+        assert f"\n> {heading}\nevil" in text
