@@ -56,6 +56,8 @@ def examine(recipe: Recipe | None = None, *, folder: Path = Path()) -> list[Chec
         and all(installed_version(library) for library in ("torch", "transformers"))
     ):
         checks += _conversation(name)
+        if recipe.distill.enabled and recipe.distill.share_prefixes and installed_version("peft"):
+            checks.append(_sharing(name, recipe.distill.lora.dropout))
     return checks
 
 
@@ -236,6 +238,21 @@ def _conversation(name: str) -> Iterator[Check]:
     yield from (Check("conversation", "note", line, "check policy.model") for line in odd)
     if not odd:
         yield Check("conversation", "ok", "the chat template keeps what is said, and its turns end")
+
+
+def _sharing(name: str, dropout: float) -> Check:
+    """Whether the rollouts of a problem can share its prompt while they are learnt from, as far as the configuration tells."""
+    from pmd_agent.distillation.shared_attention import cannot_share
+    from pmd_agent.models.loading import read_config
+
+    try:
+        reason = cannot_share(read_config(name, offline=True).get_text_config())
+    except PolicyError as error:
+        return Check("shared prompts", "note", error.message, error.hint)
+    reason = reason or ("distill.lora.dropout is on, and each rollout is to have its own" if dropout else "")
+    if reason:
+        return Check("shared prompts", "note", f"each rollout is computed whole: {reason}", "docs/engine.md")
+    return Check("shared prompts", "ok", "computed once for all rollouts of a problem")
 
 
 def _on_hub(name: str) -> Check:

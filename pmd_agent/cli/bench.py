@@ -65,6 +65,8 @@ def distill(
     console.info(f"{ceiling.name}: {ceiling.flops / 1e12:.3g} TFLOP/s in {ceiling.dtype} matmuls, measured")
     if cost.unshared:
         console.info(f"every rollout was computed whole: {cost.unshared}")
+    if cost.slow:
+        console.info(f"attention made one call a segment: {cost.slow}")
     columns = {
         "s/step": cost.seconds,
         "rollout tokens/s": cost.tokens / cost.seconds,

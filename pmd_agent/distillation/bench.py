@@ -78,6 +78,8 @@ class Cost:
     """Of the first step, before anything was learnt; nats per token."""
     unshared: str
     """Why shared beginnings were computed for every rollout; "" where they were not."""
+    slow: str = ""
+    """Why attention was not one call a layer, where a GPU's kernel was tried and failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def measure_step(work: Work, base: Any = None) -> Cost:
         flops=flops(model, batch, shared=not unshared),
         loss=loss,
         unshared=unshared,
+        slow=trainer.forward.sharing.slow,
     )
 
 

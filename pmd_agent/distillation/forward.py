@@ -12,7 +12,7 @@ from torch import Tensor
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forest import plant
 from pmd_agent.distillation.lm_head import body_of
-from pmd_agent.distillation.shared_attention import install, read
+from pmd_agent.distillation.shared_attention import Sharing, install, read
 
 Row = tuple[tuple[int, ...], Example]
 """A prompt, and the example whose completion follows it."""
@@ -26,7 +26,8 @@ class ForwardPass:
         self._model, self._pad_id = model, pad_id
         self._body, self._dtype = body_of(base), base.dtype
         self._embeddings = base.get_input_embeddings()
-        self.unshared = install(base) if share else "distill.share_prefixes is off"
+        self.sharing = install(base) if share else Sharing("distill.share_prefixes is off")
+        self.unshared = self.sharing.refused
         """Why shared beginnings are computed for every rollout anew; "" where they are not."""
 
     def hidden(self, rows: Sequence[Row]) -> Tensor:
@@ -66,7 +67,8 @@ class ForwardPass:
             for t, written in enumerate(e.written)
             if written
         ]
-        return read(self._body, forest, self._device)[torch.tensor(places, dtype=torch.long, device=self._device)]
+        states = read(self._body, forest, self._device, one_call=self.sharing.one_call)
+        return states[torch.tensor(places, dtype=torch.long, device=self._device)]
 
     def _padded(self, rows: Sequence[Row]) -> Tensor:
         """Rows are padded on the right: under causal attention padding cannot reach what comes before it."""

@@ -73,7 +73,7 @@ def read_limits(name: str, tokenizer: Any, *, offline: bool = False) -> tuple[in
     """The tokens that a model reads and writes in all, and the ids that end an answer; no weights are read. Raises PolicyError."""
     from transformers import GenerationConfig
 
-    config = _read_config(name, offline=offline)
+    config = read_config(name, offline=offline)
     try:
         configured = GenerationConfig.from_pretrained(resolve_model(name), local_files_only=offline).eos_token_id
     except (OSError, ValueError):
@@ -101,7 +101,7 @@ def load_base(name: str, *, dtype: str = "auto", device: str = "auto") -> Any:
     where = choose_device(device)
     if source == str(box_path()):
         logging.disable_progress_bar()
-    _read_config(name)
+    read_config(name)
     loader: Any = AutoModelForCausalLM  # its annotations know one result, and there are two
     try:
         model, found = loader.from_pretrained(
@@ -132,7 +132,7 @@ def load_skeleton(name: str) -> Any:
     """The modules of the causal language model, without any weights. Raises PolicyError."""
     from transformers import AutoModelForCausalLM
 
-    config = _read_config(name)
+    config = read_config(name)
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
@@ -140,7 +140,7 @@ def load_skeleton(name: str) -> Any:
         raise _load_error(name, "model", error) from None
 
 
-def _read_config(name: str, *, offline: bool = False) -> Any:
+def read_config(name: str, *, offline: bool = False) -> Any:
     """The configuration of a causal language model. Raises PolicyError for any other."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

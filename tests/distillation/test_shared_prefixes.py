@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pmd_agent.distillation import forest_attention
 from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forward import ForwardPass
@@ -17,6 +18,7 @@ from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters, attach_lora
 from pmd_agent.models.loading import load_base
 from pmd_agent.recipe.distill import DistillSection, GrpoSection, TeacherSection
+from tests.distillation import flash_on_cpu
 
 Load = Callable[..., Any]
 
@@ -144,7 +146,7 @@ def small(kind: str, **changes: Any) -> Any:
     return model.eval()
 
 
-@pytest.mark.parametrize(
+OTHERS = pytest.mark.parametrize(
     ("kind", "changes"),
     [
         ("llama", {}),
@@ -154,6 +156,9 @@ def small(kind: str, **changes: Any) -> Any:
         ("qwen2", {}),
     ],
 )
+
+
+@OTHERS
 def test_other_models_read_forests_too(kind: str, changes: dict[str, Any]) -> None:
     """Sliding windows among them: shorter than the sequences, so that a wrong window is seen."""
     model = small(kind, **changes)
@@ -165,13 +170,78 @@ def test_other_models_read_forests_too(kind: str, changes: dict[str, Any]) -> No
         torch.testing.assert_close(forward.hidden(rows), expected, rtol=1e-4, atol=1e-4)
 
 
+# ---- one call of attention for all segments, as on a GPU
+
+
+def states_and_gradients(model: Any, rows: Any) -> dict[str, Tensor]:
+    hidden = ForwardPass(model, pad_id=0, share=True).hidden(rows)
+    weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
+    (hidden * weights).mean().backward()
+    grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return {"hidden": hidden.detach(), **grads}
+
+
+@OTHERS
+def test_in_one_call_states_and_gradients_are_those_of_one_call_a_segment(
+    kind: str, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Grouped heads and windows; the head's width is not what scores are scaled by in Gemma."""
+    model = small(kind, **changes)
+    for parameter in adapter_parameters(model, STUDENT).values():
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(2))
+    rows = [(e.teacher_prompt_ids, e) for e in [*group(0), *group(1)]]
+    expected = states_and_gradients(model, rows)
+    calls = flash_on_cpu.use(monkeypatch)
+    found = states_and_gradients(model, rows)
+    assert calls.count == (1 + 1) * 2, "the trial and the pass, a layer each: not a call more for all segments"
+    assert found.keys() == expected.keys() and len(expected) > 20
+    for name, wanted in expected.items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-4, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_in_one_call_learns_what_a_padded_one_learns(
+    load_box: Load, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, wanted = learn(load_box(), settings(share_prefixes=False))
+    flash_on_cpu.use(monkeypatch)
+    found, gradients = learn(load_box(), settings(gradient_checkpointing=checkpointing))
+    assert found == pytest.approx(expected, abs=1e-4) and found["loss"] > 0.05
+    assert max((gradients[n] - g).abs().max().item() for n, g in wanted.items()) < 1e-4
+
+
+def test_a_kernel_that_fails_in_the_trial_is_not_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    flash_on_cpu.use(monkeypatch)
+
+    def broken(*_: Any) -> Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(forest_attention, "in_one_call", broken)
+    forward = ForwardPass(small("qwen3"), pad_id=0, share=True)
+    assert forward.unshared == "" and not forward.sharing.one_call
+    assert "no kernel image" in forward.sharing.slow
+    rows = [(e.teacher_prompt_ids, e) for e in group(0)]
+    assert forward.hidden(rows).isfinite().all(), "by segments"
+
+
+def test_the_way_is_chosen_by_device_kind_and_width() -> None:
+    """Without a GPU, on tensors that have no numbers; a GPU's capability is asked last."""
+    half = torch.empty(1, 4, 9, 64, dtype=torch.bfloat16, device="meta")
+    assert not forest_attention.one_call_suits(half, half, half), "not on a GPU"
+    assert forest_attention._kernel() is not None, "torch's own"
+
+
+# ---- what cannot share
+
+
 def test_what_cannot_share_is_named_and_computed_whole() -> None:
     eager = small("qwen3", attn_implementation="eager")
     assert "its attention is eager" in ForwardPass(eager, pad_id=0, share=True).unshared
     assert "share_prefixes is off" in ForwardPass(small("qwen3"), pad_id=0, share=False).unshared
     mixed = small("qwen3")
     mixed.get_base_model().config.layer_types = ["full_attention", "linear_attention"]
-    assert "layers of the kind linear_attention" in ForwardPass(mixed, pad_id=0, share=True).unshared
+    assert "1 of its 2 layers are of the kind linear_attention" in ForwardPass(mixed, pad_id=0, share=True).unshared
 
 
 def test_with_dropout_each_rollout_has_its_own(load_student: Load) -> None:
@@ -184,12 +254,22 @@ def test_a_model_that_ignores_the_segments_is_found_out() -> None:
     model = small("qwen3")
     body = model.get_base_model().model
     plain = body.forward
-    body.forward = lambda *args, forest_segments=None, **kwargs: plain(*args, **kwargs)
+    body.forward = lambda *args, forest_plan=None, **kwargs: plain(*args, **kwargs)
     assert "does not hand" in ForwardPass(model, pad_id=0, share=True).unshared
     assert model.get_base_model().config._attn_implementation == "sdpa"
 
 
 # ---- half precision
+
+
+def test_rounding_at_depth_is_no_reason_not_to_share() -> None:
+    """Random weights, 36 layers, bfloat16: states differ by more than 2 % of the largest, as padding makes them differ too."""
+    model = small("llama", num_hidden_layers=36, hidden_size=128, head_dim=32, initializer_range=0.1).to(torch.bfloat16)
+    assert ForwardPass(model, pad_id=0, share=True).unshared == ""
+    body = model.get_base_model().model
+    plain = body.forward
+    body.forward = lambda *args, forest_plan=None, **kwargs: plain(*args, **kwargs)
+    assert "does not hand" in ForwardPass(model, pad_id=0, share=True).unshared, "and a fault is found at that depth"
 
 
 def test_a_bf16_base_learns_in_float32(load_student: Load) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,23 @@ def test_vllm_is_no_gap_for_a_recipe_without_it(installed: dict[str, str | None]
     local, served = ({"policy": {"type": kind, "model": "box"}} for kind in ("local", "vllm"))
     assert found(examine(parse_recipe(local)), "vllm").state == "note"
     assert found(examine(parse_recipe(served)), "vllm").state == "gap"
+
+
+def test_a_model_that_cannot_share_prompts_is_named(
+    installed: dict[str, str | None], tiny_folder: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+
+    def sharing(**distill: Any) -> Check:
+        recipe = parse_recipe({"policy": {"type": "local", "model": str(model)}, "distill": distill})
+        return found(examine(recipe), "shared prompts")
+
+    assert sharing().state == "ok"
+    assert "dropout" in sharing(lora={"dropout": 0.1}).found
+    config = json.loads((model / "config.json").read_text())
+    kinds = ["linear_attention", *["full_attention"] * (config["num_hidden_layers"] - 1)]
+    (model / "config.json").write_text(json.dumps(config | {"layer_types": kinds}))
+    assert sharing().state == "note" and "1 of its" in sharing().found and "linear_attention" in sharing().found
 
 
 def test_a_recipes_model_is_tried_without_its_weights(
