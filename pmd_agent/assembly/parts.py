@@ -84,6 +84,8 @@ def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
     if run.checkpoint is not None and ready.trainer is not None:
         load_state(ready.trainer, run.checkpoint)
     ready.policy.attach(run.path)
+    if ready.trainer is not None and ready.recipe.distill.profile:
+        ready.trainer.profiler.folder = run.path
     first = None
     if ready.trainer is not None and not ready.policy.shares_weights and run.next_step:
         first = publish_adapter(ready.trainer, run.path / "adapters", run.next_step)

@@ -25,10 +25,12 @@ def distill(
     completion: Annotated[int, typer.Option(min=1, help="Tokens of each rollout.")] = 256,
     steps: Annotated[int, typer.Option(min=1, help="Measured; the fastest counts.")] = 3,
     rank: Annotated[int, typer.Option(min=1, help="Of the adapter.")] = 32,
-    batch_tokens: Annotated[int, typer.Option(min=256, help="As distill.batch_tokens.")] = 16_384,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=256, help="As distill.batch_tokens; by default as memory allows.")
+    ] = None,
     share_prefixes: Annotated[bool, typer.Option(help="As distill.share_prefixes.")] = True,
     checkpointing: Annotated[
-        bool | None, typer.Option(help="As distill.gradient_checkpointing; by default on a GPU.")
+        bool | None, typer.Option(help="As distill.gradient_checkpointing; by default where memory is short.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",

@@ -45,7 +45,8 @@ class Work:
     rank: int = 32
     device: str = "auto"
     dtype: str = "auto"
-    batch_tokens: int = 16_384
+    batch_tokens: int | None = None
+    """As distill.batch_tokens."""
     checkpointing: bool | None = None
     """As distill.gradient_checkpointing."""
     share_prefixes: bool = True

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pmd_agent.distillation.leading_trainer import LeadingTrainer
 from pmd_agent.distillation.parallel import Team
-from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
+from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.adapters import attach_lora
 from pmd_agent.models.endings import padding_id
 from pmd_agent.models.loading import choose_device, choose_dtype, load_base, read_limits

@@ -8,19 +8,22 @@ import torch
 from torch import Tensor
 
 from pmd_agent.distillation.losses import Judged, Tokens
+from pmd_agent.distillation.room import free_bytes, positions
 
 Objective = Callable[[Tensor, list[Tensor], Tokens], Judged]
 """From (N, D) hidden states of the student and of those it is compared with."""
 CHUNK = 1024
-"""Positions whose logits exist at one time, at most."""
+"""Positions whose logits exist at one time on a CPU, at most; on a GPU its memory decides (room.py)."""
 LOGITS = 1 << 25
-"""Logits of one model that exist at one time, at most: 128 MiB in float32."""
+"""Logits of one model that exist at one time on a CPU, at most: 128 MiB in float32."""
 
 
 def chunks(tokens: Tokens, vocabulary: int) -> Iterator[tuple[slice, Tokens]]:
-    """Pieces of so many tokens that their logits stay within bounds; one empty piece where there are none."""
-    size = max(1, min(CHUNK, LOGITS // vocabulary))
-    for start in range(0, max(1, len(tokens.target_N)), size):
+    """Pieces of so many tokens that their logits stay within bounds, of like sizes; one empty piece where there are none."""
+    count = len(tokens.target_N)
+    most = positions(free_bytes(tokens.target_N.device), vocabulary, most=CHUNK, logits=LOGITS)
+    size = most if tokens.target_N.device.type == "cpu" else max(1, -(-count // max(1, -(-count // most))))
+    for start in range(0, max(1, count), size):
         part = slice(start, start + size)
         yield part, tokens.at(part)
 

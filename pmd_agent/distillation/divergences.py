@@ -65,7 +65,14 @@ def divergence(name: Name, alpha: float = 0.5, top_k: int | None = None) -> Dive
     judge = known[name]
     if top_k is None:
         return judge
-    return lambda student_NV, teacher_NV: judge(*top_k_with_tail(student_NV, teacher_NV, top_k))
+    return lambda student_NV, teacher_NV: judge(*categories(student_NV, teacher_NV, top_k))
+
+
+def categories(student_NV: Tensor, teacher_NV: Tensor, top_k: int | None) -> tuple[Tensor, Tensor]:
+    """What is compared: the student's top k and a tail, or (None) all of V; float32."""
+    if top_k is None:
+        return student_NV.float(), teacher_NV.detach().float()
+    return top_k_with_tail(student_NV, teacher_NV, top_k)
 
 
 def sampled_kl(student_N: Tensor, teacher_N: Tensor) -> Tensor:
@@ -83,8 +90,7 @@ def sampled_kl(student_N: Tensor, teacher_N: Tensor) -> Tensor:
 @torch.no_grad()
 def entropy(logits_NV: Tensor) -> Tensor:
     """(N,) -sum_v p log p in nats, a gauge: no gradient. A masked token adds nothing."""
-    logprobs_NV = torch.log_softmax(logits_NV.float(), -1).clamp_min(IMPOSSIBLE)
-    return -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+    return torch.special.entr(torch.softmax(logits_NV, -1, dtype=torch.float32)).sum(-1)
 
 
 def _logprobs(student_NC: Tensor, teacher_NC: Tensor) -> tuple[Tensor, Tensor]:

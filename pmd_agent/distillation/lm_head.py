@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pmd_agent.distillation.read_out import read_out
 from pmd_agent.errors import PolicyError
 
 
@@ -17,7 +18,7 @@ def body_of(base: Any) -> Any:
 
 
 def lm_head_of(base: Any) -> Callable[[Tensor], Tensor]:
-    """(..., D) -> (..., V): the head, then what the configuration does to its logits.
+    """(..., D) -> (..., V): the head, then what the configuration does to its logits. In float32 where the head is half precision.
 
     `logit_scale` (Cohere) and `lm_head_multiplier` (Falcon-H1) multiply, `logits_scaling` (Granite) divides,
     `final_logit_softcapping` c (Gemma) gives c tanh(logits / c). The result is compared with the model's own once, on two
@@ -28,9 +29,11 @@ def lm_head_of(base: Any) -> Callable[[Tensor], Tensor]:
     scale /= getattr(config, "logits_scaling", None) or 1.0
     cap = getattr(config, "final_logit_softcapping", None)
     head = base.get_output_embeddings()
+    # An adapter on the head is another module.
+    exact = type(head) is torch.nn.Linear and head.bias is None and head.weight.dtype in (torch.bfloat16, torch.float16)
 
     def logits_of(hidden: Tensor) -> Tensor:
-        logits: Tensor = head(hidden)
+        logits: Tensor = read_out(hidden, head.weight) if exact else head(hidden)
         if scale != 1.0:
             logits = logits * scale
         return logits if cap is None else torch.tanh(logits / cap) * cap

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation.divergences import divergence, entropy, sampled_kl
+from pmd_agent.distillation.divergences import categories, divergence, entropy, sampled_kl
 from pmd_agent.distillation.policy_gradient import clipped_surrogate, importance_ratio, k3, token_logprobs
 from pmd_agent.recipe.distill import DistillSection, GrpoSection
 
@@ -45,13 +45,15 @@ class Judged(NamedTuple):
 
 def distilled(student_NV: Tensor, teacher_NV: Tensor, tokens: Tokens, settings: DistillSection) -> Judged:
     """min(ratio, clip) D(student, stopgrad teacher), D as the recipe names it (SDPO, arXiv 2601.20802)."""
-    student_N = token_logprobs(student_NV, tokens.target_N)
-    with torch.no_grad():
-        teacher_N = token_logprobs(teacher_NV, tokens.target_N)
     if settings.divergence == "sampled_kl":
+        student_N, teacher_N = (token_logprobs(x, tokens.target_N) for x in (student_NV, teacher_NV.detach()))
         loss_N = sampled_kl(student_N, teacher_N)
     else:
-        loss_N = divergence(settings.divergence, settings.alpha, settings.top_k)(student_NV, teacher_NV)
+        student_NC, teacher_NC = categories(student_NV, teacher_NV, settings.top_k)
+        loss_N = divergence(settings.divergence, settings.alpha)(student_NC, teacher_NC)
+        with torch.no_grad():  # the ratio has no gradient
+            student_N = token_logprobs(student_NV, tokens.target_N, student_NC)
+            teacher_N = token_logprobs(teacher_NV, tokens.target_N, teacher_NC)
     ratio_N, clipped_N = importance_ratio(student_N, tokens.sampled_N, settings.importance_clip or math.inf)
     if settings.importance_clip is not None:
         loss_N = loss_N * ratio_N

@@ -76,6 +76,10 @@ class Team:
         dist.all_reduce(total, group=self._talk)
         return total.tolist()
 
+    def least(self, value: float) -> float:
+        """Of all processes' values."""
+        return min(self.merge({str(self.rank): value}).values())
+
     def merge(self, values: dict[str, float]) -> dict[str, float]:
         """All processes' entries in one."""
         if self.size == 1:

@@ -17,10 +17,14 @@ MOST = 20.0
 """Bound of a log ratio: its exponential stays finite. SDPO's."""
 
 
-def token_logprobs(logits_NV: Tensor, token_N: Tensor) -> Tensor:
-    """(N,) log-probability of one token a row, without an (N, V) softmax that would be kept for the backward pass."""
-    logits_NV = logits_NV.float()
-    return logits_NV.gather(-1, token_N[:, None])[:, 0] - torch.logsumexp(logits_NV, -1)
+def token_logprobs(logits_NV: Tensor, token_N: Tensor, logits_NC: Tensor | None = None) -> Tensor:
+    """(N,) log-probability of one token a row, without an (N, V) softmax that would be kept for the backward pass.
+
+    `logits_NC`: categories that stand for the whole vocabulary (topk.py), where there are any: their logsumexp is the same.
+    """
+    if logits_NC is None:
+        logits_NC = logits_NV = logits_NV.float()
+    return logits_NV.gather(-1, token_N[:, None])[:, 0].float() - torch.logsumexp(logits_NC, -1)
 
 
 def importance_ratio(student_N: Tensor, sampled_N: Tensor, clip: float) -> tuple[Tensor, Tensor]:

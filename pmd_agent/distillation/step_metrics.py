@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from pmd_agent.distillation.example import Example
@@ -12,32 +13,46 @@ from pmd_agent.distillation.parallel import Team
 
 
 class Tally:
-    """Sums over the batches added so far."""
+    """Sums over the batches added so far. They stay on the device until they are asked for: to read one waits for all work."""
 
     def __init__(self) -> None:
         self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
         self.gains: dict[str, float] = {}
         """Rollout id -> the teacher's mean gain over its tokens."""
         self._gain = {True: [0.0, 0.0], False: [0.0, 0.0]}
+        self._sums: list[Tensor] = []
+        self._batches: list[tuple[Sequence[Example], Tensor]] = []
 
     def add(self, tokens: Tokens, judged: Judged) -> None:
-        self.loss += float((judged.loss_N.detach() * tokens.weight_N).sum())
-        self.weight += float(tokens.weight_N.sum())
         self.tokens += len(tokens.target_N)
-        self.entropy += float(judged.entropy_N.sum())
-        self.ratio += float(judged.ratio_N.sum())
-        self.clipped += float(judged.clipped_N.sum())
+        loss_N = judged.loss_N.detach() * tokens.weight_N
+        columns = (loss_N, tokens.weight_N, judged.entropy_N, judged.ratio_N, judged.clipped_N)
+        self._sums.append(torch.stack([column.to(loss_N.dtype) for column in columns]).sum(1))
 
     def add_gain(self, batch: Sequence[Example], gain_N: Tensor) -> None:
         """`gain_N`: the teacher's log-probability less the student's, at the written tokens of the batch."""
-        for e, gain in zip(batch, gain_N.split([sum(e.written) for e in batch]), strict=True):
-            if len(gain):
-                self.gains[e.id] = float(gain.mean())
-                self._gain[e.correct][0] += self.gains[e.id]
-                self._gain[e.correct][1] += 1
+        self._batches.append((batch, gain_N.detach()))
+
+    def _read(self) -> None:
+        """The device's sums become numbers, in one transfer of each kind."""
+        if self._sums:
+            # Added in float64, as Python would.
+            found = torch.stack(self._sums).double().sum(0).tolist()
+            for name, value in zip(("loss", "weight", "entropy", "ratio", "clipped"), found, strict=True):
+                setattr(self, name, getattr(self, name) + value)
+        if self._batches:
+            gain_N = torch.cat([gain for _, gain in self._batches]).cpu()
+            examples = [e for batch, _ in self._batches for e in batch]
+            for e, gain in zip(examples, gain_N.split([sum(e.written) for e in examples]), strict=True):
+                if len(gain):
+                    self.gains[e.id] = float(gain.mean())
+                    self._gain[e.correct][0] += self.gains[e.id]
+                    self._gain[e.correct][1] += 1
+        self._sums, self._batches = [], []
 
     def over(self, team: Team) -> Tally:
         """The sums of all processes; all have to ask."""
+        self._read()
         names = ("loss", "weight", "tokens", "entropy", "ratio", "clipped")
         values = team.sum([*(getattr(self, name) for name in names), *self._gain[True], *self._gain[False]])
         whole = Tally()

@@ -26,9 +26,10 @@ from pmd_agent.distillation.lm_head import lm_head_of
 from pmd_agent.distillation.losses import Judged, Tokens, distilled, reinforced
 from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.policy_gradient import token_logprobs
+from pmd_agent.distillation.profile import Profiler
+from pmd_agent.distillation.room import Cut, checkpoint, cut, free_bytes, require_checkpointing
 from pmd_agent.distillation.step_metrics import Tally
 from pmd_agent.distillation.trainer_state import State, gathered, restore
-from pmd_agent.errors import PolicyError
 from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
 from pmd_agent.recipe.distill import DistillSection
 
@@ -59,9 +60,10 @@ class Trainer:
         self._lm_head = lm_head_of(base)
         self._vocabulary = int(base.config.get_text_config().vocab_size)
         self.forward = ForwardPass(model, pad_id=pad_id, share=settings.share_prefixes)
-        device = device or base.device
-        _checkpoint(base, settings.gradient_checkpointing, device)
-        self.team.shard(base, device)
+        self.profiler = Profiler()
+        require_checkpointing(base, settings.gradient_checkpointing)
+        self._cut: Cut | None = None
+        self.team.shard(base, device or base.device)
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)
 
@@ -71,14 +73,17 @@ class Trainer:
         An update's loss is a mean by weight: over its tokens, or (per_rollout) over those of each rollout and then over
         rollouts, of which there are so many (`rollouts`, by default as many as examples): those that are no example count as 0.
         """
-        settings = self.settings
-        per_rollout = settings.normalisation == "per_rollout"
+        per_rollout = self.settings.normalisation == "per_rollout"
         share = len(examples) / (rollouts or len(examples) or 1) if per_rollout else 1.0
         self.gains = {}
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
-        lr = self._lr()
+        with self.profiler.step(self.steps):
+            return self._step(examples, share)
+
+    def _step(self, examples: Sequence[Example], share: float) -> dict[str, float]:
+        settings, lr = self.settings, self._lr()
         for group in self._optimiser.param_groups:
             group["lr"] = lr
         torch.manual_seed(
@@ -147,6 +152,20 @@ class Trainer:
                     tally.add_gain(batch, torch.cat(gain_N))
         return tally.over(self.team)
 
+    def cut(self) -> Cut:
+        """How steps are cut, found at the first one: by then all else that lives on the GPU is there, or asleep."""
+        if self._cut is None:
+            base, settings = self.model.get_base_model(), self.settings
+            free = free_bytes(self._parameters[0].device)
+            if free is not None:
+                free = int(self.team.least(free))
+            sharded = free is not None and self.team.kind == "fsdp"  # its layers are gathered while they are computed
+            wanted = True if sharded and settings.gradient_checkpointing is None else settings.gradient_checkpointing
+            self._cut = cut(base, free, tokens=settings.batch_tokens, checkpointing=wanted)
+            if self._cut.checkpointing:
+                checkpoint(base)
+        return self._cut
+
     def _lr(self) -> float:
         """Of this step: the warm-up, then constant or falling to zero over `total_steps`."""
         scale = min(1.0, (self.steps + 1) / max(1, self.settings.warmup))
@@ -167,12 +186,9 @@ class Trainer:
 
     def _micro_batches(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], bool]]:
         """This process's, and whether they count: one that only keeps step with other processes does not."""
-        shared, team = not self.forward.unshared, self.team
+        shared, team, tokens = not self.forward.unshared, self.team, self.cut().tokens
         for share in by_objective(examples):
-            cut = [
-                list(micro_batches(part, self.settings.batch_tokens, shared=shared))
-                for part in shares(share, team.size, shared=shared)
-            ]
+            cut = [list(micro_batches(part, tokens, shared=shared)) for part in shares(share, team.size, shared=shared)]
             mine = cut[team.rank]
             yield from ((batch, True) for batch in mine)
             if team.even:
@@ -268,39 +284,3 @@ class Trainer:
             file.rename(folder / file.name)
         nested.rmdir()
         (folder / "README.md").unlink(missing_ok=True)
-
-
-class LeadingTrainer(Trainer):
-    """Rank 0's: the others (parallel.follow) do with it what takes all of them."""
-
-    def step(self, examples: Sequence[Example], *, rollouts: int | None = None) -> dict[str, float]:
-        with self.team.working("learn", list(examples), rollouts, self.total_steps):
-            return super().step(examples, rollouts=rollouts)
-
-    def gain(self, examples: Sequence[Example]) -> float | None:
-        with self.team.working("gain", list(examples)):
-            return super().gain(examples)
-
-    def log_ratios(self, examples: Sequence[Example]) -> dict[str, float]:
-        with self.team.working("log_ratios", list(examples)):
-            return super().log_ratios(examples)
-
-    def gather(self) -> State:
-        with self.team.working("gather"):
-            return super().gather()
-
-    def restore(self, state: State, steps: int) -> None:
-        with self.team.working("restore", state, steps):
-            super().restore(state, steps)
-
-
-def _checkpoint(base: Any, wanted: bool | None, device: torch.device) -> None:
-    """Activations are computed again in the backward pass where it is wanted, or (None) on a GPU. Raises PolicyError."""
-    if wanted is None:
-        wanted = device.type != "cpu" and base.supports_gradient_checkpointing
-    if wanted and not base.supports_gradient_checkpointing:
-        raise PolicyError(
-            f"{type(base).__name__} cannot compute its activations again.", "Set distill.gradient_checkpointing=false."
-        )
-    if wanted:
-        base.gradient_checkpointing_enable({"use_reentrant": False})

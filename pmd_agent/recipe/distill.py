@@ -89,12 +89,15 @@ class DistillSection(Section):
     """Optimiser updates per step: the batch is split into so many parts."""
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    batch_tokens: int = Field(16_384, ge=256)
-    """Teacher and student tokens in one forward pass: those shared counted once, or padding included where none are."""
+    batch_tokens: int | None = Field(None, ge=256)
+    """Teacher and student tokens in one forward pass: those shared counted once, or padding included where none are.
+    Empty: as many as a GPU's memory holds, 16,384 on a CPU."""
     share_prefixes: bool = True
     """What rollouts or their teachers' prompts have in common at the start is computed once."""
     gradient_checkpointing: bool | None = None
-    """Activations are computed again in the backward pass instead of kept. Empty: on a GPU."""
+    """Activations are computed again in the backward pass instead of kept. Empty: on a GPU where they do not fit."""
+    profile: bool = False
+    """The second step's trace is written into the run's folder, for Perfetto or chrome://tracing."""
     parallel: Literal["none", "ddp", "fsdp"] = "none"
     """With torchrun. ddp: every process has the whole model; fsdp: a part of it, for models that do not fit."""
     teacher: TeacherSection = TeacherSection()

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from pmd_agent.distillation.example import Example
+from pmd_agent.distillation.leading_trainer import LeadingTrainer
 from pmd_agent.distillation.parallel import follow, joined
-from pmd_agent.distillation.trainer import LeadingTrainer, Trainer
+from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters, attach_lora
 from pmd_agent.models.loading import load_base
 from pmd_agent.recipe.distill import DistillSection

@@ -56,7 +56,9 @@ def test_logits_are_the_model_s_own(make: Callable[[], Any], dtype: torch.dtype)
     with torch.no_grad():
         hidden = body_of(model)(input_ids=IDS).last_hidden_state
         expected = model(input_ids=IDS).logits
-        torch.testing.assert_close(lm_head_of(model)(hidden), expected)
+        found = lm_head_of(model)(hidden)
+        assert found.dtype == torch.float32, "no rounding of logits"
+        torch.testing.assert_close(found.to(dtype), expected)
         plain = model.get_output_embeddings()(hidden)
     if make is not qwen:
         assert not torch.allclose(plain, expected, rtol=0.1), "a test that could not fail"
