@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pmd_agent.console import Console
 from pmd_agent.evaluation.diagnostics import alarms, internalisation
 from pmd_agent.evaluation.finished_runs import outcomes_of
-from pmd_agent.evaluation.intervals import difference
-from pmd_agent.evaluation.scores import accuracy
+from pmd_agent.evaluation.intervals import difference, estimate
+from pmd_agent.evaluation.scores import accuracy, shares
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.program_trace import FOLDER, pack
 from pmd_agent.stages import (
@@ -91,8 +91,11 @@ def validate(parts: Parts, m: Metrics) -> None:
     for name, with_memory in (("validation", False), ("validation_with_memory", True)):
         if with_memory and not reads_memory(parts):
             continue
-        found = accuracy(evaluate(parts, m, parts.validation, with_memory, settings.validation_samples))
+        outcomes = evaluate(parts, m, parts.validation, with_memory, settings.validation_samples)
+        found, sure = accuracy(outcomes), estimate({0: shares(outcomes)})
         m.values |= {name: found["avg"], f"{name}_pass": found["pass"]}
+        if sure.low is not None and sure.high is not None:
+            m.values |= {f"{name}_low": sure.low, f"{name}_high": sure.high}
 
 
 def reads_memory(parts: Parts) -> bool:
@@ -119,6 +122,7 @@ def commit(
             "answer": v.answer, "feedback": v.feedback, "taught_by": list(taught[r.id].shown) if r.id in taught else [],
             "teacher_gain": learnt.gains.get(r.id),
         }
+        | ({"token_gains": learnt.token_gains[r.id]} if r.id in learnt.token_gains else {})
         for rollouts, verdicts in zip(rollouts_PG, verdicts_PG, strict=True)
         for r, v in zip(rollouts, verdicts, strict=True)
     ]  # fmt: skip
@@ -180,13 +184,6 @@ def summarise(parts: Parts, run: RunDir) -> None:
 
 def _gain(run: RunDir) -> dict[str, float | None] | None:
     """Accuracy after less before, with its interval over the test problems; None where one of them was not measured."""
-    before, after = (
-        {
-            o.problem_id: o.correct / o.checked
-            for o in outcomes_of(run.path / "evaluation" / f"{name}.jsonl")
-            if o.checked
-        }
-        for name in ("base", "final")
-    )
+    before, after = (shares(outcomes_of(run.path / "evaluation" / f"{name}.jsonl")) for name in ("base", "final"))
     found = difference({0: after}, {0: before}) if before and after else None
     return None if found is None else {"mean": found.points.mean, "low": found.points.low, "high": found.points.high}

@@ -56,6 +56,7 @@ class Recorder:
     examples: list[Any]
     controls: list[list[Any]] = field(default_factory=list)
     gains: dict[str, float] = field(default_factory=dict)
+    token_gains: dict[str, list[float | None]] = field(default_factory=dict)
 
     def step(self, examples: list[Any], *, rollouts: int | None = None) -> dict[str, float]:
         self.examples = list(examples)

@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pmd_agent.errors import PolicyError, RunError
 
+V = TypeVar("V")
 Kind = Literal["none", "ddp", "fsdp"]
 PATIENCE = timedelta(days=30)
 """While rank 0 samples and reflects, the others wait; a process that dies is torchrun's to notice."""
@@ -80,11 +81,11 @@ class Team:
         """Of all processes' values."""
         return min(self.merge({str(self.rank): value}).values())
 
-    def merge(self, values: dict[str, float]) -> dict[str, float]:
+    def merge(self, values: dict[str, V]) -> dict[str, V]:
         """All processes' entries in one."""
         if self.size == 1:
             return values
-        boxes: list[dict[str, float]] = [{} for _ in range(self.size)]
+        boxes: list[dict[str, V]] = [{} for _ in range(self.size)]
         dist.all_gather_object(boxes, values, group=self._talk)
         return {name: value for box in boxes for name, value in box.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -10,15 +10,19 @@ from torch import Tensor
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.losses import Judged, Tokens
 from pmd_agent.distillation.parallel import Team
+from pmd_agent.distillation.token_gains import Gains, aligned
 
 
 class Tally:
     """Sums over the batches added so far. They stay on the device until they are asked for: to read one waits for all work."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Collection[str] = ()) -> None:
+        """`shown`: ids of the rollouts whose gains are kept token by token."""
         self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
         self.gains: dict[str, float] = {}
         """Rollout id -> the teacher's mean gain over its tokens."""
+        self.token_gains: dict[str, Gains] = {}
+        self._shown = frozenset(shown)
         self._gain = {True: [0.0, 0.0], False: [0.0, 0.0]}
         self._sums: list[Tensor] = []
         self._batches: list[tuple[Sequence[Example], Tensor]] = []
@@ -48,6 +52,8 @@ class Tally:
                     self.gains[e.id] = float(gain.mean())
                     self._gain[e.correct][0] += self.gains[e.id]
                     self._gain[e.correct][1] += 1
+                    if e.id in self._shown:
+                        self.token_gains[e.id] = aligned(e, gain.tolist())
         self._sums, self._batches = [], []
 
     def over(self, team: Team) -> Tally:
@@ -59,7 +65,7 @@ class Tally:
         for name, value in zip(names, values, strict=False):
             setattr(whole, name, value)
         whole._gain = {True: values[-4:-2], False: values[-2:]}
-        whole.gains = team.merge(self.gains)
+        whole.gains, whole.token_gains = team.merge(self.gains), team.merge(self.token_gains)
         return whole
 
     @property

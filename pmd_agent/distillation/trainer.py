@@ -29,6 +29,7 @@ from pmd_agent.distillation.policy_gradient import token_logprobs
 from pmd_agent.distillation.profile import Profiler
 from pmd_agent.distillation.room import Cut, checkpoint, cut, free_bytes, require_checkpointing
 from pmd_agent.distillation.step_metrics import Tally
+from pmd_agent.distillation.token_gains import Gains, to_show
 from pmd_agent.distillation.trainer_state import State, gathered, restore
 from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
 from pmd_agent.recipe.distill import DistillSection
@@ -53,6 +54,8 @@ class Trainer:
         self.steps = 0
         self.gains: dict[str, float] = {}
         """Rollout id -> how much more its teacher believed in it than the student, in the last step; nats per token."""
+        self.token_gains: dict[str, Gains] = {}
+        """The same at each token, of a few rollouts (distill.show_tokens)."""
         self.total_steps: int | None = None
         """The run's length, which a falling learning rate follows."""
         self._unlearnt = frozenset(special_ids) if settings.mask_special else frozenset()
@@ -75,7 +78,7 @@ class Trainer:
         """
         per_rollout = self.settings.normalisation == "per_rollout"
         share = len(examples) / (rollouts or len(examples) or 1) if per_rollout else 1.0
-        self.gains = {}
+        self.gains, self.token_gains = {}, {}
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
@@ -90,7 +93,7 @@ class Trainer:
             self.seed * 100_003 + self.steps
         )  # order and dropout: a resumed run draws what an unbroken one draws
         order = torch.randperm(len(examples)).tolist()
-        tally = Tally()
+        tally = Tally(to_show(examples, settings.show_tokens))
         norms: list[float] = []
         skipped = 0
         for part in split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
@@ -111,7 +114,7 @@ class Trainer:
             copy_adapter(self.model, STUDENT, TEACHER, rate=settings.teacher.rate)
         self.steps += 1
         tally = tally.over(self.team)
-        self.gains = tally.gains
+        self.gains, self.token_gains = tally.gains, tally.token_gains
         found = tally.metrics() | {"grad_norm": sum(norms) / max(1, len(norms)), "lr": lr}
         found["loss"] *= share
         return found | ({"updates_skipped": float(skipped)} if skipped else {})

@@ -102,6 +102,11 @@ def accuracy(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return found
 
 
+def shares(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Problem id -> the share of its checked rollouts that are correct."""
+    return {o.problem_id: o.correct / o.checked for o in outcomes if o.checked}
+
+
 def _means(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     counted = [o for o in outcomes if o.checked]
     if not counted:

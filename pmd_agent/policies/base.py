@@ -35,6 +35,10 @@ class Policy(Protocol):
         """The prompt as token ids, chat template applied, ready for an answer. `thinking`: None is the policy's own setting."""
         ...
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens in it."""
+        ...
+
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
         """n completions of each prompt, in the order of the prompts. Raises PolicyError."""
         ...

@@ -32,6 +32,9 @@ class ScriptedPolicy:
     def encode(self, messages: Messages, *, thinking: bool | None = None) -> list[int]:
         return list("\n".join(m["content"] for m in messages).encode("utf-8", "replace"))
 
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(ids).decode("utf-8", "replace")
+
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
         self.prompts += prompts_P
         texts = iter(range(len(prompts_P) * n))

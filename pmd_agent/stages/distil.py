@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pmd_agent.distillation.choose_examples import choose_examples, example_of
+from pmd_agent.distillation.token_gains import Gains, pieces
 from pmd_agent.evaluation.diagnostics import spent
 from pmd_agent.memory import Sums, worth
 from pmd_agent.stages.parts import Metrics, Parts, stage
@@ -25,6 +26,8 @@ class Learnt:
     """Rollout id -> how much more its teacher believed in it than the student, nats per token."""
     effects: dict[str, Sums] = field(default_factory=dict)
     """Memory id -> what its trials showed."""
+    token_gains: dict[str, list[tuple[str, float | None]]] = field(default_factory=dict)
+    """Rollout id -> the text of each of its tokens, and the gain there; of a few (distill.show_tokens)."""
 
 
 @stage
@@ -50,7 +53,15 @@ def distil(
                 m.values[f"teacher_gain_{name}"] = gain
         effects = tried(parts.trainer, prompts.trials) if prompts.trials else {}
         m.values |= parts.trainer.step(chosen.examples, rollouts=chosen.rollouts)
-    return Learnt(parts.trainer.gains, effects)
+    return Learnt(parts.trainer.gains, effects, _by_token(parts, parts.trainer.token_gains, rollouts_PG))
+
+
+def _by_token(
+    parts: Parts, gains: Mapping[str, Gains], rollouts_PG: Sequence[Sequence[Rollout]]
+) -> dict[str, list[tuple[str, float | None]]]:
+    shown = [r for rollouts in rollouts_PG for r in rollouts if r.id in gains]
+    texts = [pieces(r.completion_ids[: len(gains[r.id])], parts.policy.decode) for r in shown]
+    return {r.id: list(zip(text, gains[r.id], strict=True)) for r, text in zip(shown, texts, strict=True)}
 
 
 def tried(trainer: Trainer, trials: Sequence[Trial]) -> dict[str, Sums]:

@@ -87,6 +87,10 @@ class VllmPolicy:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens in it."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+
     def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
         """n completions of each prompt. What a dead server leaves unanswered is asked again, and nothing else."""
         encoded: dict[str, tuple[int, ...]] = {}
