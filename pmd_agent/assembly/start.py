@@ -20,6 +20,7 @@ from pmd_agent.runs.disk import told
 from pmd_agent.runs.folder import PROBLEMS, RunDir
 from pmd_agent.runs.lock import is_locked_here, unlock_folder
 from pmd_agent.runs.whole import damage
+from pmd_agent.trackers import relay
 from pmd_agent.types import Step
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ def _lead(
             console.info(f"{run.path} is finished.")
         else:
             memory = opened.enter_context(open_run_memory(run, ready, console))
-            yield from practise(open_in(run, ready, memory), run, console)
+            trackers = relay(run, recipe.track, console.warn)
+            for step in practise(open_in(run, ready, memory), run, console):
+                trackers.step(step)
+                yield step
+            trackers.finish()
         console.summary(run.read_json("summary.json") or {}, run.path)
 
 

@@ -143,6 +143,8 @@ class Recipe(Section):
     epochs: int = Field(20, ge=1)
     runs: Path = Path("runs")
     """Where run folders are made."""
+    track: tuple[Literal["wandb", "mlflow", "tensorboard", "trackio"], ...] = ()
+    """Services that are told the run's figures (docs/recipes.md, Trackers)."""
     checkpoint_every: int = Field(1, ge=1)
     """Steps between checkpoints; a resumed run goes on from the last one."""
     keep_checkpoints: int = Field(2, ge=1)

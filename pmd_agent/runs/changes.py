@@ -9,7 +9,7 @@ from typing import Any
 from pmd_agent.errors import RunError
 from pmd_agent.recipe import Recipe, load_recipe
 
-MAY_CHANGE = ("name", "runs", "steps", "epochs", "checkpoint_every", "keep_checkpoints", "evaluate.")
+MAY_CHANGE = ("name", "runs", "steps", "epochs", "track", "checkpoint_every", "keep_checkpoints", "evaluate.")
 """Keys in which a resumed run may differ from its recipe; `name` and `runs` say where it is."""
 MEASURED_SO = ("evaluate.samples", "evaluate.temperature", "evaluate.top_p", "evaluate.max_problems")
 """Of these, those that stay once the base was measured: before and after would be two different measurements."""
