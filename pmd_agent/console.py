@@ -23,7 +23,7 @@ from pmd_agent.runs.disk import writing
 from pmd_agent.runs.files import append
 
 # A policy writes what it likes: its text must not move the cursor or change the terminal's title.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Console:

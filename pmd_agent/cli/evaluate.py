@@ -53,6 +53,7 @@ def _elsewhere(run: RunDir, path: Path, problems: int | None, console: Console) 
     from pmd_agent.recipe import load_recipe
 
     other = load_recipe(path)
+    run.require_writable()
     for name, base in (("base", True), ("final", False)):
         found = evaluate_run(run, console=console, base=base, with_memory=False, max_problems=problems, on=other)
         run.write_lines(f"evaluation/{ELSEWHERE}/{other.name}/{name}.jsonl", [each.record() for each in found])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -133,6 +134,13 @@ class RunDir:
         raise RunError(
             f"There is no run {run}.", _hint(runs, Path(run).name, "Give a run's folder, or its name in runs/.")
         )
+
+    def require_writable(self) -> None:
+        """Raises RunError where nothing can be written; to be asked before work whose result is to be kept."""
+        if not os.access(self.path, os.W_OK):
+            raise RunError(
+                f"{self.path} can be read but not written.", "Copy it to where you may write, and give the copy."
+            )
 
     # ---- where things are
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -324,3 +325,14 @@ def test_a_folder_is_whole_or_not_there(recipe: Callable[..., Recipe]) -> None:
     commit(run, 0)
     RunDir.resume(recipe())
     assert not list(run.path.glob("*.tmp"))
+
+
+def test_a_folder_that_can_only_be_read_says_so_before_any_work(
+    recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir.create(recipe())
+    run.require_writable()
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path == run.path and mode == os.W_OK))
+    with pytest.raises(RunError, match="can be read but not written") as caught:
+        RunDir.open(run.path).require_writable()
+    assert "copy" in caught.value.hint
