@@ -184,15 +184,23 @@ class Memory(MemoryReader):
                 gone[tier] = len(leaving)
         return gone
 
-    def put(self, tier: Tier, live: Sequence[Entry], archived: Sequence[Entry], *, step: int) -> None:
-        """Write entries as they are, as of `step`, the live ones in this order (newest first); for banks.
+    def put(
+        self,
+        tier: Tier,
+        live: Sequence[Entry],
+        archived: Sequence[Entry],
+        *,
+        step: int,
+        in_place_of: Sequence[Entry] = (),
+    ) -> None:
+        """Write entries as they are, as of `step`, the live ones in this order (newest first); for banks, and by hand.
 
-        A tier that is off takes nothing.
+        `in_place_of`: live entries of the tier that `step` retires. A tier that is off takes nothing.
         """
         if tier not in self.tiers:
             return
         records = self._store.records([*live, *archived], step=step)
-        self._store.replace_live(tier, records, (), _keys(live), step=step)
+        self._store.replace_live(tier, records, _keys(in_place_of), _keys(live), step=step)
 
     def note(self, step: int, **parts: Any) -> None:
         """Add to what the ledger holds of a step (ledger.py)."""

@@ -34,7 +34,7 @@ def build_program(path: str | Sequence[str], called_with: Sequence[str] = (), **
     if not (inspect.isclass(found) and issubclass(found, dspy.Module)):
         raise PipelineError(f"{path} is no dspy.Module.", "Derive the class from dspy.Module.")
     if called_with:
-        _check_call(path, found, called_with)
+        check_call(path, found, called_with)
     accepted = inspect.signature(
         found.__init__
     ).parameters  # the class itself would show its metaclass's (*args, **kwargs)
@@ -47,12 +47,15 @@ def build_program(path: str | Sequence[str], called_with: Sequence[str] = (), **
         raise PipelineError(f"{path} cannot be built: {where(error)}.", "Mend its constructor.") from error
 
 
-def _check_call(path: str, found: type, names: Sequence[str]) -> None:
+def check_call(name: str, found: type, names: Sequence[str]) -> None:
+    """Whether modules of that class can be called with these arguments, by name. Raises PipelineError."""
+    if found.__call__ is not dspy.Module.__call__:
+        return  # it has a way of its own
     try:
         inspect.signature(found.forward).bind(None, **dict.fromkeys(names))  # type: ignore[attr-defined]
     except (AttributeError, TypeError) as error:
         raise PipelineError(
-            f"{path} cannot be called with ({', '.join(names)}): {error}.",
+            f"{name} cannot be called with ({', '.join(names)}): {error}.",
             f"Write it as: def forward(self, {', '.join(names)}). One that needs a draft stands after another in a list.",
         ) from None
 

@@ -16,10 +16,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pmd_agent.arguments import a_count, kind_of
+from pmd_agent.assembly.python_hints import for_python
 from pmd_agent.console import Console
 from pmd_agent.errors import RunError
-from pmd_agent.recipe import Recipe, load_recipe, override_recipe, parse_recipe
-from pmd_agent.recipe.problems import GivenProblems
+from pmd_agent.recipe import Recipe, load_recipe
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.types import Step
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pmd_agent.assembly.given import Check, Given
     from pmd_agent.assembly.run_memory import RunMemory
     from pmd_agent.assembly.run_policy import RunPolicy
-    from pmd_agent.problems import Item, ProblemSets
+    from pmd_agent.problems import Item
 
 
 class Run:
@@ -42,8 +43,11 @@ class Run:
         self._steps: Generator[Step, None, None] | None = None
         self._began_without = False
         """Whether there was no folder when the steps began."""
+        self._folder: tuple[int, int] | None = None
+        """Which folder the steps that were begun are in, by its numbers on its disk."""
 
     @classmethod
+    @for_python()
     def create(
         cls,
         recipe: str | Path | Mapping[str, Any] | Recipe,
@@ -68,11 +72,13 @@ class Run:
         the terminal; the run's log.txt has them.
         """
         from pmd_agent.assembly.given import Given
+        from pmd_agent.assembly.given_recipe import resolved as resolve
+        from pmd_agent.assembly.given_recipe import with_problems
 
-        resolved = _resolved(recipe, overrides, name)
+        resolved = resolve(recipe, overrides, name)
         sets = None
         if problems is not None:
-            resolved, sets = _with_problems(resolved, problems, test, validation, verifier)
+            resolved, sets = with_problems(resolved, problems, test, validation, verifier)
         elif test is not None or validation is not None:
             raise RunError("Test or validation problems are given, but none to practise on.", "Give problems=[...].")
         if isinstance(verifier, str):
@@ -87,6 +93,7 @@ class Run:
         return cls(resolved, given, resume=there, console=_console(console, quiet))
 
     @classmethod
+    @for_python()
     def open(
         cls,
         run: str | Path,
@@ -102,7 +109,10 @@ class Run:
         Problems that were given are in its folder. Objects whose class or function cannot be imported are given again.
         """
         from pmd_agent.assembly.given import Given
+        from pmd_agent.assembly.given_recipe import differences
 
+        if not isinstance(run, str | Path):
+            raise RunError(f"The run is {kind_of(run)}.", "Give its folder, or its name in runs/.")
         directory = RunDir.open(run)
         recipe, path = directory.recipe, directory.path
         if (recipe.runs / recipe.name).resolve() != path.resolve():  # it was moved, or is looked at from elsewhere
@@ -111,7 +121,7 @@ class Run:
         named = given.named(recipe)
         if named != recipe:
             raise RunError(
-                f"{path} was started with other code: {_differences(recipe, named)}.",
+                f"{path} was started with other code: {differences(recipe, named)}.",
                 "Give what it was started with, or start another run.",
             )
         return cls(recipe, given, resume=True, console=_console(console, quiet))
@@ -125,6 +135,8 @@ class Run:
     def close(self) -> None:
         """Give up the lock and what is loaded. The run can be gone on with, from its last checkpoint."""
         steps, self._steps = self._steps, None
+        if _numbers(self.path) == self._folder:  # of one that was moved away, it is said again
+            self._folder = None
         if steps is not None:
             _CURRENT.pop(self.path.resolve(), None)
             steps.close()
@@ -147,18 +159,30 @@ class Run:
             pass
         return self
 
+    @for_python()
     def _next(self) -> Step | None:
         if self._steps is None:
             self._begin()
         assert self._steps is not None
         try:
-            return next(self._steps)
+            self._require_place()
+            step = next(self._steps)
+            self._folder = _numbers(self.path)
+            return step
         except StopIteration:
             self.close()
             return None
         except BaseException:
             self.close()
             raise
+
+    def _require_place(self) -> None:
+        """Raises RunError where the folder that the steps are in is no longer at its path."""
+        if self._folder is not None and _numbers(self.path) != self._folder:
+            raise RunError(
+                f"{self.path} is no longer the folder that this run is in: it was moved or taken away.",
+                "Move it back, or go on with it where it is: Run.open(FOLDER).",
+            )
 
     def _begin(self) -> None:
         from pmd_agent.assembly.start import steps
@@ -179,7 +203,8 @@ class Run:
 
     @property
     def directory(self) -> RunDir:
-        """The folder as it is now. Raises RunError where the run has not begun."""
+        """The folder as it is now. Raises RunError where the run has not begun, or its folder was moved."""
+        self._require_place()
         if not (self.path / "recipe.yaml").is_file():
             raise RunError(f"{self.path} has not begun.", "Make a step: next(iter(run)), or run.finish().")
         return RunDir(self.path, load_recipe(self.path / "recipe.yaml"))
@@ -187,6 +212,7 @@ class Run:
     @property
     def next_step(self) -> int:
         """The first step that is not committed."""
+        self._require_place()
         return self.directory.next_step if (self.path / "recipe.yaml").is_file() else 0
 
     @property
@@ -194,6 +220,7 @@ class Run:
         """Whether no step is left and the summary is written."""
         return (self.path / "recipe.yaml").is_file() and self.directory.finished
 
+    @for_python()
     def metrics(self) -> list[dict[str, Any]]:
         """A line for each step so far."""
         return self.directory.metrics()
@@ -210,12 +237,14 @@ class Run:
 
         return reflector_of(self.directory, self._given)
 
+    @for_python()
     def reflections(self) -> list[dspy.Example]:
         """What the reflector was given and wrote in all committed steps: a training set for DSPy's optimisers."""
         from pmd_agent.assembly.reflections import reflections_of
 
         return reflections_of(self.directory)
 
+    @for_python()
     def memory(self, *, write: bool = False) -> RunMemory:
         """The memory as of the last commit, in a copy: no lock is taken, and nothing changed, also while the run goes on.
 
@@ -225,6 +254,7 @@ class Run:
 
         return RunMemory(self.directory, write=write, warn=self._console.warn)
 
+    @for_python()
     def policy(self, *, adapter: bool = True, server: bool = False) -> RunPolicy:
         """The finished run's policy, or without its adapter the base. Weights are loaded here, also those of a vLLM run.
 
@@ -234,6 +264,7 @@ class Run:
 
         return RunPolicy(self.directory, adapter=adapter, server=server, console=self._console)
 
+    @for_python()
     def evaluate(
         self,
         problems: Iterable[Item] | None = None,
@@ -246,14 +277,14 @@ class Run:
         from pmd_agent.assembly.evaluate import evaluate_run
         from pmd_agent.evaluation.scores import accuracy
         from pmd_agent.problems import ProblemSets
-        from pmd_agent.problems.given import problems_from
+        from pmd_agent.problems.given import items_of, problems_from
 
         directory = self.directory
         sets = None
-        if max_problems is not None and max_problems < 1:
-            raise RunError(f"max_problems is {max_problems}.", "Give 1 or more, or leave it out.")
+        if max_problems is not None:
+            max_problems = a_count(max_problems, "max_problems")
         if problems is not None:
-            given = list(problems)
+            given = items_of(problems, "problems")
             if not given:
                 raise RunError("There are no problems to evaluate on.", "Give at least one, or leave them out.")
             sets = ProblemSets((), (), problems_from(given, "test", directory.recipe.problems.verifier))
@@ -264,6 +295,7 @@ class Run:
         )  # fmt: skip
         return accuracy(found)
 
+    @for_python()
     def export(self, to: str | Path, *, merge: bool = False) -> Path:
         """The adapter, or with `merge` whole weights, as files that peft and transformers load without this package."""
         from pmd_agent.export import export_run
@@ -278,45 +310,12 @@ _CURRENT: weakref.WeakValueDictionary[Path, Run] = weakref.WeakValueDictionary()
 """Folder -> the run of this process that has it."""
 
 
-def _resolved(recipe: str | Path | Mapping[str, Any] | Recipe, overrides: Sequence[str], name: str | None) -> Recipe:
-    names = [*overrides, *([] if name is None else [f"name={name}"])]
-    if isinstance(recipe, str | Path):
-        return load_recipe(recipe, names)
-    if isinstance(recipe, Recipe):
-        return parse_recipe(override_recipe(recipe.model_dump(mode="json"), names)) if names else recipe
-    return parse_recipe(override_recipe(recipe, names))
-
-
-def _with_problems(
-    recipe: Recipe,
-    problems: Iterable[Item],
-    test: Iterable[Item] | None,
-    validation: Iterable[Item] | None,
-    verifier: Check | str | None,
-) -> tuple[Recipe, ProblemSets]:
-    """The recipe with what is given in place of its own problems: it keeps the verifier, and how problems are held out."""
-    from pmd_agent.assembly.given import name_of
-    from pmd_agent.problems import given_problems
-
-    keys: dict[str, Any] = {}
-    if "problems" in recipe.model_fields_set:
-        keys = {
-            k: v
-            for k in GivenProblems.model_fields
-            if k != "type" and (v := getattr(recipe.problems, k, None)) is not None
-        }
-    if verifier is not None:
-        keys["verifier"] = verifier if isinstance(verifier, str) else name_of(verifier)
-    section = GivenProblems(**keys)
-    return recipe.model_copy(update={"problems": section}), given_problems(problems, test, validation, section)
-
-
-def _differences(one: Recipe, other: Recipe) -> str:
-    pairs = [("problems.verifier", one.problems.verifier, other.problems.verifier)]
-    pairs += [
-        (f"pipeline.{k}", getattr(one.pipeline, k), getattr(other.pipeline, k)) for k in ("reflector", "generaliser")
-    ]
-    return ", ".join(f"{key} {old} -> {new}" for key, old, new in pairs if old != new)
+def _numbers(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _console(console: Console | None, quiet: bool) -> Console:

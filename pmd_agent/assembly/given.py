@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pmd_agent.assembly.programs import named
+from pmd_agent.assembly.programs import CALLED_WITH, ROLES, Role, named
 from pmd_agent.errors import PipelineError
 from pmd_agent.problems import ProblemSets
 from pmd_agent.recipe import Recipe
@@ -37,13 +37,10 @@ class Given:
     generaliser: dspy.Module | None = None
 
     def named(self, recipe: Recipe) -> Recipe:
-        """The recipe with the names of what is given. Raises PipelineError for a program that is no dspy.Module."""
-        for role, program in (("reflector", self.reflector), ("generaliser", self.generaliser)):
-            if program is not None and not (hasattr(program, "named_predictors") and not isinstance(program, type)):
-                raise PipelineError(
-                    f"The {role} that is given is a {type(program).__name__}, and no dspy.Module.",
-                    f"Give an object of a class that is derived from dspy.Module: {role}=Mine(), not {role}=Mine.",
-                )
+        """The recipe with the names of what is given. Raises PipelineError for a program that cannot be called as it will be."""
+        for role in ROLES:
+            if (program := getattr(self, role)) is not None:
+                _check_program(role, program)
         recipe = named(recipe, reflector=self.reflector, generaliser=self.generaliser)
         if self.verifier is not None:
             checked = recipe.problems.model_copy(update={"verifier": name_of(self.verifier)})
@@ -57,6 +54,17 @@ class Given:
         name = name_of(self.verifier)
         check_callable(self.verifier, name)
         return FunctionVerifier(self.verifier, name, recipe.rollout.success_threshold)
+
+
+def _check_program(role: Role, program: object) -> None:
+    if isinstance(program, type) or not hasattr(program, "named_predictors"):
+        raise PipelineError(
+            f"The {role} that is given is a {type(program).__name__}, and no dspy.Module.",
+            f"Give an object of a class that is derived from dspy.Module: {role}=Mine(), not {role}=Mine.",
+        )
+    from pmd_agent.pipelines.load_program import check_call
+
+    check_call(f"The {role} {type(program).__qualname__}", type(program), CALLED_WITH[role])
 
 
 def name_of(check: Check) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Role = Literal["reflector", "generaliser"]
 ROLES: tuple[Role, ...] = ("reflector", "generaliser")
-_CALLED_WITH: dict[Role, tuple[str, ...]] = {"reflector": ("problem", "experiences"), "generaliser": ("insights",)}
+CALLED_WITH: dict[Role, tuple[str, ...]] = {"reflector": ("problem", "experiences"), "generaliser": ("insights",)}
 GIVEN = f"{FOLDER}/given"
 
 
@@ -125,7 +125,7 @@ def _build(recipe: Recipe, role: Role) -> dspy.Module:
     settings["style"] = recipe.program_style
     name = getattr(recipe.pipeline, role)
     try:
-        return build_program(name, _CALLED_WITH[role], **settings)
+        return build_program(name, CALLED_WITH[role], **settings)
     except PipelineError as error:
         run = recipe.runs / recipe.name
         if not (run / GIVEN / f"{role}.json").is_file():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
+from pmd_agent.arguments import a_count, a_text, kind_of
 from pmd_agent.assembly.memory import open_memory, read_memory
 from pmd_agent.assembly.problems import problems_of
 from pmd_agent.distillation.teacher_page import teacher_page
@@ -21,7 +22,7 @@ from pmd_agent.recipe import Recipe
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.lock import is_locked_here, lock_folder, unlock_folder
 from pmd_agent.stages import wanted
-from pmd_agent.types import BY_HAND, TIERS, Behavior, Insight, Problem, Tier
+from pmd_agent.types import BY_HAND, TIERS, Behavior, Experience, Insight, Problem, Tier
 
 E = TypeVar("E", Behavior, Insight)
 
@@ -87,26 +88,29 @@ class RunMemory:
 
     def list(self, tier: Tier | None = None, *, include_archived: bool = False) -> builtins.list[Entry]:
         """Live entries, of one tier or of all, behaviors first, newest first; then archived ones, if asked for."""
-        if tier is not None and tier not in TIERS:
-            raise RunError(f"There is no tier {tier!r}.", f"The tiers are {', '.join(TIERS)}.")
+        tier = _tier(tier)
         tiers: tuple[Tier, ...] = ("behavior", "insight", "experience") if tier is None else (tier,)
         return [e for each in tiers for e in self.store.list(each, include_archived=include_archived)]
 
     def search(self, text: str, tier: Tier | None = None, k: int = 10) -> builtins.list[tuple[Entry, float]]:
         """Up to `k` live entries with their cosine similarity to the text, best first."""
+        a_text(text, "text")
+        k, tier = a_count(k, "k"), _tier(tier)
         return [(entry, similarity) for _, entry, similarity in self.store.search(text, tier, k)]
 
     def get(self, entry_id: str) -> Entry | None:
         """The entry of that id, live or archived."""
-        return self.store.get(entry_id)
+        return self.store.get(a_text(entry_id, "entry_id"))
 
     def sources(self, entry: Entry) -> builtins.list[Entry]:
         """What an entry was written from, one level down: a behavior's insights, an insight's attempts."""
+        if not isinstance(entry, Experience | Insight | Behavior):
+            raise RunError(f"What is given is {kind_of(entry)}, and no entry.", "Give one: memory.get(ID).")
         return self.store.sources_of(entry)
 
     def recall(self, problem: str | Problem) -> Recall:
         """What a teacher would read beside a problem: one of the run's by its id or text, or any other."""
-        problem = self.problem(problem) if isinstance(problem, str) else problem
+        problem = self._asked(problem)
         recipe = self.run.recipe
         (found,) = recall(self.store, [problem], [[]], wanted(recipe, self.run.next_step))
         count, special_tokens = self._tokens
@@ -132,8 +136,17 @@ class RunMemory:
 
     def problem(self, text: str) -> Problem:
         """The run's problem of that id or prompt; any other text is a problem that memory knows nothing of by itself."""
-        flat = " ".join(text.split())
+        flat = " ".join(a_text(text, "problem").split())
         return next((p for p in self.problems if p.id == text or " ".join(p.prompt.split()) == flat), Problem("", text))
+
+    def _asked(self, problem: object) -> Problem:
+        if isinstance(problem, Problem):
+            return problem
+        if not isinstance(problem, str):
+            raise RunError(
+                f"What is asked about is {kind_of(problem)}.", "Give a problem's id, its text, or a Problem."
+            )
+        return self.problem(problem)
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
@@ -147,17 +160,26 @@ class RunMemory:
     # ---- by hand
 
     def add_behavior(self, name: str, text: str) -> Behavior:
-        """A rule for all problems. It stays, whatever generalisations say, until a budget or its age takes it."""
+        """A rule for all problems. It stays, whatever generalisations say, until a budget or its age takes it.
+
+        It takes the place of one that has its name; that one itself, where it says the same.
+        """
         step = self._step()
-        name = name if name.startswith("behavior_") else f"behavior_{name}"
+        name = "_".join(a_text(name, "name").split()).removeprefix("behavior_")
+        if not name:
+            raise RunError("The behavior has no name.", "Give one: name='...'.")
+        name, text = f"behavior_{name}", a_text(text, "text")
+        before = [e for e in self.store.list("behavior") if isinstance(e, Behavior) and e.name == name]
+        if before and before[0].text == text:
+            return before[0]
         made = Behavior(self._free_id(), name, text, "", 0, (), step, max(0, step + 1), program=BY_HAND)
-        return self._add(made)
+        return self._add(made, in_place_of=before)
 
     def add_insight(
         self, problem: str | Problem, text: str, kind: Literal["strategy", "lesson"] = "strategy"
     ) -> Insight:
         """What to know about one problem. The next reflection that writes strategies takes the place of a strategy."""
-        problem = self.problem(problem) if isinstance(problem, str) else problem
+        problem, text = self._asked(problem), a_text(text, "text")
         if kind not in ("strategy", "lesson"):
             raise RunError(f"There is no insight of the kind {kind!r}.", "It is a strategy or a lesson.")
         if not problem.id:
@@ -194,7 +216,7 @@ class RunMemory:
         taken = {e.id for e in self.list(include_archived=True)}
         return next(name for i in range(len(taken) + 1) if (name := f"hand/{i}") not in taken)
 
-    def _add(self, entry: E) -> E:
+    def _add(self, entry: E, in_place_of: Sequence[Entry] = ()) -> E:
         tier = tier_of(entry)
         if tier not in self.store.tiers:
             raise RunError(f"This run has no tier {tier}.", "memory.tiers of its recipe says which it has.")
@@ -202,8 +224,14 @@ class RunMemory:
             raise RunError("There is no text to remember.", "Give one.")
         if self._step() == BEFORE:
             self.store.note(BEFORE, by_hand={"note": "before the first step"})
-        self.store.put(tier, [entry], [], step=self._step())
+        self.store.put(tier, [entry], [], step=self._step(), in_place_of=in_place_of)
         return entry
+
+
+def _tier(tier: Tier | None) -> Tier | None:
+    if tier is not None and tier not in TIERS:
+        raise RunError(f"There is no tier {tier!r}.", f"The tiers are {', '.join(TIERS)}.")
+    return tier
 
 
 def known_problems(run: RunDir, warn: Callable[[str], None]) -> tuple[Problem, ...]:

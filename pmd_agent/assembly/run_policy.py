@@ -8,6 +8,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
+from pmd_agent.arguments import a_count, a_number, a_text, kind_of
 from pmd_agent.assembly.policy import frozen_policy
 from pmd_agent.assembly.run_memory import known_problems
 from pmd_agent.console import Console
@@ -107,18 +108,19 @@ class RunPolicy:
         self._check_open()
         odd: object = prompts
         if not isinstance(odd, str | Problem | list | tuple):
-            raise RunError(f"A policy answers texts, not a {type(odd).__name__}.", "Give a text, a Problem, or a list.")
+            raise RunError(f"A policy answers texts, not {kind_of(odd)}.", "Give a text, a Problem, or a list.")
         single = isinstance(prompts, str | Problem)
         asked = [prompts] if isinstance(prompts, str | Problem) else list(prompts)
         recipe = self.run.recipe
         sampling = Sampling(
-            recipe.evaluate.temperature if temperature is None else temperature,
-            recipe.evaluate.top_p if top_p is None else top_p,
-            recipe.rollout.max_tokens if max_tokens is None else max_tokens,
-            seed,
+            recipe.evaluate.temperature if temperature is None else a_number(temperature, "temperature", 0),
+            recipe.evaluate.top_p if top_p is None else a_number(top_p, "top_p", 1e-6, 1),
+            recipe.rollout.max_tokens if max_tokens is None else a_count(max_tokens, "max_tokens"),
+            a_count(seed, "seed", least=0),
         )
         messages = [student_messages(self._problem(each, system)) for each in asked]
-        texts = [[c.text for c in group] for group in self.policy.sample(messages, 1 if n is None else n, sampling)]
+        many = 1 if n is None else a_count(n, "n")
+        texts = [[c.text for c in group] for group in self.policy.sample(messages, many, sampling)]
         if n is None:
             return texts[0][0] if single else [group[0] for group in texts]
         return texts[0] if single else texts
@@ -140,7 +142,8 @@ class RunPolicy:
     def _problem(self, prompt: Prompt, system: str | None) -> Problem:
         if isinstance(prompt, Problem):
             return prompt
-        return Problem("", prompt, system=self._shared_system if system is None else system)
+        shared = self._shared_system if system is None else a_text(system, "system")
+        return Problem("", a_text(prompt, "a prompt"), system=shared)
 
     @cached_property
     def _shared_system(self) -> str:

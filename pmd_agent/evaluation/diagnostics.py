@@ -62,9 +62,9 @@ def spent(gains: Sequence[float | None], patience: int | None) -> bool:
 
 # ---- alarms
 
-LONGER, SHORTER, CUT, REPEATING, MARKED, COLLAPSED = 2.0, 0.5, 0.5, 0.5, 0.02, 0.5
+LONGER, SHORTER, CUT, REPEATING, MARKED, COLLAPSED, TOLD = 2.0, 0.5, 0.5, 0.5, 0.02, 0.5, 0.5
 """Times the first length, upwards and downwards; shares of answers cut, of repeated 4-grams and of marked answers; share of the
-best validation."""
+best validation; share of wrong attempts whose feedback has the answer."""
 
 
 def alarms(history: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:
@@ -109,6 +109,11 @@ _ALARMS: tuple[tuple[str, Callable[[Sequence[float]], bool], str], ...] = (
         "reflections_lost",
         _above(0.0),
         "not one reflection could be read, so nothing was learnt from the attempts (pipeline.reflector, pipeline.max_tokens)",
+    ),
+    (
+        "answer_in_feedback",
+        _above(TOLD),
+        "the verifier's feedback states the problem's answer in {now:.2f} of the wrong attempts: reflections and teachers read it",
     ),
     ("updates_skipped", _above(0.0), "{now:.0f} updates were skipped: their gradient was not finite"),
     ("truncated", _above(CUT), "{now:.2f} of the answers are cut at rollout.max_tokens"),

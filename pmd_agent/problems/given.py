@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pmd_agent.arguments import kind_of
 from pmd_agent.errors import ProblemError
 from pmd_agent.problems.custom_rows import Fields, problem_of
 from pmd_agent.problems.function import check_problems
@@ -34,7 +35,11 @@ def given_problems(
     train: Iterable[Item], test: Iterable[Item] | None, validation: Iterable[Item] | None, section: GivenProblems
 ) -> ProblemSets:
     """Problems as given, rows as of a file; what is not given of test and validation is held out. Raises ProblemError."""
-    given = {"train": list(train), "test": list(test or ()), "validation": list(validation or ())}
+    given = {
+        "train": items_of(train, "problems"),
+        "test": items_of(test or (), "test"),
+        "validation": items_of(validation or (), "validation"),
+    }
     sets = {name: problems_from(items, name, section.verifier) for name, items in given.items()}
     check_problems("What is given", [list(sets[name]) for name in ("train", "validation", "test")])
     kept, held = (
@@ -47,9 +52,31 @@ def given_problems(
     return _sets(json.loads(to_json(row)) for row in rows)
 
 
+def items_of(given: Any, what: str) -> list[Item]:
+    """The items of a list, or of anything else that gives them one by one. Raises ProblemError for what is no list of problems."""
+    if isinstance(given, str | Path):
+        raise ProblemError(
+            f"{what} is a {'path' if isinstance(given, Path) else 'str'} ({str(given)!r:.60}), and no list of problems.",
+            "A file is named in the recipe: overrides=['problems.type=file', 'problems.path=FILE'].",
+        )
+    if isinstance(given, bytes | Mapping | Problem) or not isinstance(given, Iterable):
+        raise ProblemError(
+            f"{what} is {kind_of(given)}, and no list of problems.",
+            f"Give a list of Problems, or of rows: {what}=[{{'prompt': ..., 'answer': ...}}, ...].",
+        )
+    return list(given)
+
+
+def _plain(value: Any) -> Any:
+    """What numpy or pandas wrap, as Python's own."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return value.tolist() if hasattr(value, "tolist") and hasattr(value, "dtype") else value
+
+
 def problems_from(items: Sequence[Item], split: str, verifier: str) -> tuple[Problem, ...]:
     """Problems as they are. A row without a system message gets the verifier's own, which says what format it reads."""
-    rows = [Row(f"{split}[{i}]", item, i + 1) for i, item in enumerate(items) if not isinstance(item, Problem)]
+    rows = [Row(f"{split}[{i}]", _plain(item), i + 1) for i, item in enumerate(items) if not isinstance(item, Problem)]
     named = any(isinstance(row.value, Mapping) and row.value.get("id") not in (None, "") for row in rows)
     fields = (
         Fields() if any(isinstance(r.value, Mapping) and "answer" in r.value for r in rows) else Fields(answer=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pmd_agent.stages.parts import Metrics, Parts, nothing_checked, stage
@@ -22,4 +23,28 @@ def verify(
     m.values["reward"] = sum(v.reward or 0.0 for v in checked) / len(checked)
     m.values["correct"] = sum(bool(v.correct) for v in checked) / len(checked)
     m.values["solved_groups"] = sum(any(v.correct for v in group) for group in verified.verdicts_PG) / len(problems_P)
+    if (told := _tells_the_answer(problems_P, rollouts_PG, verified.verdicts_PG)) is not None:
+        m.values["answer_in_feedback"] = told
     return verified.verdicts_PG
+
+
+def _tells_the_answer(
+    problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]], verdicts_PG: Sequence[Sequence[Verdict]]
+) -> float | None:
+    """Of wrong attempts that do not have their problem's answer: those whose feedback states it. None without such.
+
+    Feedback that states another problem's answer as well, such as all letters of a choice, tells nothing.
+    """
+    told = []
+    for problem, rollouts, verdicts in zip(problems_P, rollouts_PG, verdicts_PG, strict=True):
+        another = next((p.answer for p in problems_P if p.answer and p.answer != problem.answer), None)
+        for rollout, verdict in zip(rollouts, verdicts, strict=True):
+            if verdict.correct is False and problem.answer and not _states(rollout.text, problem.answer):
+                says = _states(verdict.feedback, problem.answer)
+                told.append(says and not (another and _states(verdict.feedback, another)))
+    return sum(told) / len(told) if told else None
+
+
+def _states(text: str, answer: object) -> bool:
+    """Whether the answer stands in the text, not as a part of another word or number."""
+    return re.search(rf"(?<![\w.]){re.escape(str(answer))}(?!\w|\.\d)", text) is not None
