@@ -118,7 +118,9 @@ class Console:
         parts += [f"{kind} {percent(means.get('avg'))}" for kind, means in (result.get("by_kind") or {}).items()]
         parts.append(f"{result.get('problems', 0)} problems")
         if result.get("unchecked"):
-            parts.append(f"{result['unchecked']} answers unchecked")
+            share, least = result.get("unchecked_share"), result.get("avg_as_wrong")
+            of = "" if share is None else f" ({percent(share)} of them; counted as wrong, avg is {percent(least)})"
+            parts.append(f"{result['unchecked']} answers unchecked{of}")
         self._write(self._out, f"{title.replace('_', ' ')}: " + " · ".join(parts), "bold")
 
     def summary(self, summary: Mapping[str, Any], run_path: Path) -> None:
@@ -135,6 +137,8 @@ class Console:
             self._write(self._out, line, style)
             for kind, means in kinds.items():
                 self.info(_gain(f"  {kind}", (base_kinds.get(kind) or {}).get("avg"), means.get("avg")))
+            if line := _unchecked(base.get("detail") or {}, final.get("detail") or {}):
+                self._write(self._out, line, "yellow")
         if final.get("with_memory") is not None:
             self.info(f"{'with memory':<16} {percent(final['with_memory'])}")
         if summary.get("internalisation") is not None:
@@ -203,6 +207,7 @@ _STEP_FORMS: dict[str, Callable[[float], str]] = {
     "insights_written": lambda count: f"insights +{count:.0f}",
     "behaviors": lambda count: f"behaviors {count:.0f}",
     "validation": lambda share: f"validation {percent(share)}",
+    "validation_unchecked": lambda share: f"({percent(share)} of it unchecked)" if share else "",
 }
 
 
@@ -221,6 +226,16 @@ def _gain(name: str, before: float | None, after: float | None) -> str:
     if before is None or after is None:
         return f"{name:<16} {percent(after)}"
     return f"{name:<16} {percent(before)} -> {percent(after)}   {100 * (after - before):+.1f} points"
+
+
+def _unchecked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Which answers the line above leaves out, and what it would be with them as wrong; empty where none is left out."""
+    shares = [of.get("unchecked_share") for of in (before, after)]
+    if not any(shares):
+        return ""
+    names = ", ".join(f"{percent(share)} {when}" for when, share in zip(("before", "after"), shares, strict=True))
+    least = f"{percent(before.get('avg_as_wrong'))} -> {percent(after.get('avg_as_wrong'))}"
+    return f"{'not checked':<16} {names} of the answers, left out above; counted as wrong: {least}"
 
 
 def _cell(value: object) -> str:

@@ -96,6 +96,8 @@ def validate(parts: Parts, m: Metrics) -> None:
         m.values |= {name: found["avg"], f"{name}_pass": found["pass"]}
         if sure.low is not None and sure.high is not None:
             m.values |= {f"{name}_low": sure.low, f"{name}_high": sure.high}
+        if found["unchecked"]:
+            m.values[f"{name}_unchecked"] = found["unchecked_share"]
 
 
 def reads_memory(parts: Parts) -> bool:

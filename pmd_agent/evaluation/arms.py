@@ -15,7 +15,7 @@ import numpy as np
 from pmd_agent.errors import RunError
 from pmd_agent.evaluation.finished_runs import FinishedRun
 from pmd_agent.evaluation.intervals import Scores
-from pmd_agent.evaluation.scores import Outcome, pass_at_k
+from pmd_agent.evaluation.scores import Outcome, avg_as_wrong, pass_at_k, unchecked_share
 from pmd_agent.recipe import Recipe
 
 OFF = 2.0
@@ -53,6 +53,16 @@ class Arm:
             if rows:
                 scores[run.seed] = rows
         return scores
+
+    def unchecked(self, measured: str = "final") -> float:
+        """Share of the answers that could not be checked, over all seeds; they are in no score."""
+        return unchecked_share([o for run in self.runs for o in run.outcomes.get(measured, ())])
+
+    def as_wrong(self, measured: str = "final") -> float | None:
+        """Mean over seeds of avg@k if these were wrong."""
+        found = [avg_as_wrong(run.outcomes.get(measured, ())) for run in self.runs]
+        values = [value for value in found if value is not None]
+        return float(np.mean(values)) if values else None
 
     def kinds(self) -> tuple[str, ...]:
         """Of the test problems, in the alphabet's order; empty where there is but one."""

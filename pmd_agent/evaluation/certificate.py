@@ -8,7 +8,7 @@ from typing import Any
 from pmd_agent.console import percent
 from pmd_agent.evaluation.finished_runs import FinishedRun
 from pmd_agent.evaluation.intervals import difference
-from pmd_agent.evaluation.scores import Outcome, accuracy
+from pmd_agent.evaluation.scores import Outcome, accuracy, avg_as_wrong, unchecked_share
 
 SCHEMA = 1
 LAST = 10
@@ -22,7 +22,8 @@ def certificate(run: FinishedRun) -> dict[str, Any]:
 
     `points` is the paired difference on the same problems with its 95 % interval (intervals.py), whose ends are None where
     one problem was measured. The run is one seed, so the interval says how sure the figure is on such problems, and
-    nothing of another run. `practised`: whether the test problems are those that were trained on, with other tests.
+    nothing of another run. Answers that could not be checked are in no figure: `unchecked` is their share, `as_wrong` the accuracy
+    if they were wrong. `practised`: whether the test problems are those that were trained on, with other tests.
     """
     before, after = run.outcomes.get("base", ()), run.outcomes.get("final", ())
     with_memory = run.outcomes.get("final_with_memory", ())
@@ -36,7 +37,11 @@ def certificate(run: FinishedRun) -> dict[str, Any]:
             "practised": run.practised,
         },
         "memory_free": _between(before, after) | {"by_kind": _by_kind(before, after)},
-        "with_memory": {"after": _mean(with_memory), "points_over_memory_free": _points(with_memory, after)},
+        "with_memory": {
+            "after": _mean(with_memory),
+            "points_over_memory_free": _points(with_memory, after),
+            "unchecked": round(unchecked_share(with_memory), 4),
+        },
         "internalisation": run.summary.get("internalisation"),
         "lost": _turned(before, after, solved=True),
         "won": _turned(before, after, solved=False),
@@ -61,7 +66,8 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{kind or 'other'}: {change(part)}." for kind, part in free["by_kind"].items())
     if memory["after"] is not None:
         over = _interval(memory["points_over_memory_free"], " over that")
-        yield f"With its memory in the prompt: {percent(memory['after'])}{over}."
+        left_out = f"; {percent(memory['unchecked'])} of the answers not checked" if memory["unchecked"] else ""
+        yield f"With its memory in the prompt: {percent(memory['after'])}{over}{left_out}."
     if lost is not None:
         yield (
             f"Solved before and not now: {lost['count']} of {lost['of']}. "
@@ -73,8 +79,18 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def change(found: Mapping[str, Any]) -> str:
-    """From what to what, and the points between with their interval."""
-    return f"{percent(found['before'])} -> {percent(found['after'])}{_interval(found['points'], '')}"
+    """From what to what, and the points between with their interval; and what is left out of them."""
+    return f"{percent(found['before'])} -> {percent(found['after'])}{_interval(found['points'], '')}{_left_out(found)}"
+
+
+def _left_out(found: Mapping[str, Any]) -> str:
+    shares, least = found["unchecked"], found["as_wrong"]
+    if not any(shares.values()):
+        return ""
+    return (
+        f"; not checked and left out: {percent(shares['before'])} of the answers before, {percent(shares['after'])} after "
+        f"(counted as wrong: {percent(least['before'])} -> {percent(least['after'])})"
+    )
 
 
 def _interval(points: Mapping[str, float | None] | None, what: str) -> str:
@@ -86,7 +102,13 @@ def _interval(points: Mapping[str, float | None] | None, what: str) -> str:
 
 
 def _between(before: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, Any]:
-    return {"before": _mean(before), "after": _mean(after), "points": _points(after, before)}
+    return {
+        "before": _mean(before),
+        "after": _mean(after),
+        "points": _points(after, before),
+        "unchecked": {"before": round(unchecked_share(before), 4), "after": round(unchecked_share(after), 4)},
+        "as_wrong": {"before": avg_as_wrong(before), "after": avg_as_wrong(after)},
+    }
 
 
 def _by_kind(before: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, Any]:

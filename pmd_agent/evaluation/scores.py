@@ -93,7 +93,8 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 def accuracy(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Means over problems, in [0, 1]: `avg` (avg@k), `pass` (pass@k) and `maj` (maj@k), and the same by kind.
 
-    None where there is nothing to count.
+    None where there is nothing to count. Answers that could not be checked are in none of them: `unchecked_share` says how
+    many these are, and `avg_as_wrong` what avg@k would be if they were wrong.
     """
     found = _means(outcomes)
     kinds = sorted({o.kind for o in outcomes if o.kind})
@@ -109,15 +110,13 @@ def shares(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 def _means(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     counted = [o for o in outcomes if o.checked]
+    left_out = {
+        "unchecked": sum(o.unchecked for o in outcomes),
+        "unchecked_share": round(unchecked_share(outcomes), 4),
+        "avg_as_wrong": avg_as_wrong(outcomes),
+    }
     if not counted:
-        return {
-            "avg": None,
-            "pass": None,
-            "maj": None,
-            "k": 0,
-            "problems": 0,
-            "unchecked": sum(o.unchecked for o in outcomes),
-        }
+        return {"avg": None, "pass": None, "maj": None, "k": 0, "problems": 0, **left_out}
     n = len(counted)
     voted = [o.majority for o in counted if o.majority is not None]
     return {
@@ -126,5 +125,19 @@ def _means(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "maj": round(sum(voted) / len(voted), 4) if voted else None,
         "k": max(o.checked for o in counted),
         "problems": n,
-        "unchecked": sum(o.unchecked for o in outcomes),
+        **left_out,
     }
+
+
+def unchecked_share(outcomes: Sequence[Outcome]) -> float:
+    """Of all answers, those that could not be checked, which enter no average; 0 where there is no answer."""
+    answers = sum(o.checked + o.unchecked for o in outcomes)
+    return sum(o.unchecked for o in outcomes) / answers if answers else 0.0
+
+
+def avg_as_wrong(outcomes: Sequence[Outcome]) -> float | None:
+    """avg@k if every answer that could not be checked were wrong: what can be said at least. None without answers."""
+    answered = [o for o in outcomes if o.checked + o.unchecked]
+    if not answered:
+        return None
+    return round(sum(o.correct / (o.checked + o.unchecked) for o in answered) / len(answered), 4)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pmd_agent.console import percent
 from pmd_agent.evaluation import curves
 from pmd_agent.evaluation.arms import BASE, Arm, find_arm
+from pmd_agent.evaluation.finished_runs import MEASURED
 from pmd_agent.evaluation.intervals import Difference, Estimate, Scores, difference, estimate, mean_of
 
+LEFT_OUT = "Answers that could not be checked are left out; the first table has their share, and the accuracy if they were wrong."
 Cell = str | float | int | None
 
 
@@ -21,6 +23,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    accuracies: bool = False
+    """Whether it is of answers that were checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ def compare(arms: Sequence[Arm], against: str | None = None, facts: Sequence[str
     if len(arms) > 1:
         tables += [_against(arms, reference), _budgets(arms, reference)]
     tables += [_gauges(arms), _costs(arms)]
+    if any(_unchecked(arm) for arm in arms):
+        tables = [replace(t, note=f"{t.note} {LEFT_OUT}".strip()) if t.accuracies else t for t in tables]
     return Report(tuple(arms), reference, tuple(tables), (*_facts(arms), *facts))
 
 
@@ -60,6 +66,7 @@ def as_data(report: Report) -> dict[str, object]:
 def _accuracy(arms: Sequence[Arm]) -> Table:
     rows: list[tuple[Cell, ...]] = []
     widest = max(arms, key=lambda arm: len(arm.runs))
+    left_out = any(_unchecked(arm) for arm in arms)
     for name, arm, measured in ((BASE, widest, "base"), *((a.name, a, "final") for a in arms)):
         scores = arm.scores(measured)
         memory = arm.scores("final_with_memory") if measured == "final" else {}
@@ -71,17 +78,26 @@ def _accuracy(arms: Sequence[Arm]) -> Table:
                 _interval(estimate(scores)) if scores else None,
                 *(_percent(arm.scores(measured, metric)) for metric in ("pass", "maj")),
                 _interval(estimate(memory)) if memory else None,
+                *((percent(arm.unchecked(measured)), percent(arm.as_wrong(measured))) if left_out else ()),
             )
         )
     k = max((run.summary["final"]["detail"].get("k") or 0 for arm in arms for run in arm.runs), default=0)
     return Table(
         _tested(arms),
-        ("arm", "seeds", "problems", f"avg@{k} memory-free", f"pass@{k}", f"maj@{k}", "with memory in the prompt"),
+        (
+            "arm", "seeds", "problems", f"avg@{k} memory-free", f"pass@{k}", f"maj@{k}", "with memory in the prompt",
+            *(("not checked", "avg if these are wrong") if left_out else ()),
+        ),
         tuple(rows),
         "After the last step. In brackets: 95 % interval over seeds and problems; where there is but one seed, over problems only, "
         "which says nothing of other seeds; one problem has none. A problem counts once a seed. No maj@k where answers cannot be "
         "compared, as programs and bare rewards.",
-    )
+        accuracies=True,
+    )  # fmt: skip
+
+
+def _unchecked(arm: Arm) -> float:
+    return max(arm.unchecked(measured) for measured in MEASURED)
 
 
 def _tested(arms: Sequence[Arm]) -> str:
@@ -103,7 +119,7 @@ def _kinds(arms: Sequence[Arm]) -> Table:
     for name, arm, measured in ((BASE, widest, "base"), *((a.name, a, "final") for a in arms)):
         found = [arm.scores(measured, kind=kind) for kind in kinds]
         rows.append((name, *(_interval(estimate(scores)) if scores else None for scores in found)))
-    return Table("Memory-free accuracy by kind of problem", ("arm", *kinds), tuple(rows))
+    return Table("Memory-free accuracy by kind of problem", ("arm", *kinds), tuple(rows), accuracies=True)
 
 
 def _against(arms: Sequence[Arm], reference: Arm) -> Table:
@@ -124,6 +140,7 @@ def _against(arms: Sequence[Arm], reference: Arm) -> Table:
         f"'with memory' is the arm with its memory in the prompt against {reference.name} without any; "
         f"'over {BASE}' is the arm against the policy before the first step. Arms that share no seed are not compared. "
         f"No 'relative' where the other's accuracy is not clear of zero. With one seed, intervals are over problems only.",
+        accuracies=True,
     )
 
 
@@ -195,6 +212,15 @@ def _facts(arms: Sequence[Arm]) -> Iterator[str]:
     seeds = sorted({run.seed for run in runs})
     yield f"{len(arms)} arms, {len(runs)} runs, seeds {', '.join(map(str, seeds))}."
     yield "Every figure is of the last step; no checkpoint was chosen."
+    for arm in arms:
+        shares = {name: share for name in MEASURED if (share := arm.unchecked(name))}
+        if worst := max(
+            (line.get("validation_unchecked") or 0.0 for run in arm.runs for line in run.metrics), default=0.0
+        ):
+            shares["a validation, at most"] = worst
+        if shares:
+            told = ", ".join(f"{name.replace('_', ' ')} {percent(share)}" for name, share in shares.items())
+            yield f"{arm.name}: of the answers, so many could not be checked: {told}."
     for arm in arms:
         for run, seconds, median in arm.out_of_time():
             yield (

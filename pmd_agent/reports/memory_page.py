@@ -90,7 +90,9 @@ def _facts(run: RunDir, memory: Memory) -> list[str]:
         facts.append("not read by all teachers: " + ", ".join(away))
     base, final = summary.get("base") or {}, summary.get("final") or {}
     if final.get("free") is not None:
-        facts.append(f"without memory {percent(base.get('free'))} -> {percent(final['free'])}")
+        shares = [(of.get("detail") or {}).get("unchecked_share") or 0.0 for of in (base, final)]
+        left_out = f" ({percent(shares[0])} and {percent(shares[1])} of the answers not checked)" if any(shares) else ""
+        facts.append(f"without memory {percent(base.get('free'))} -> {percent(final['free'])}{left_out}")
     if final.get("with_memory") is not None:
         facts.append(f"with memory in the prompt {percent(final['with_memory'])}")
     if bank := memory.noted("bank"):

@@ -94,6 +94,8 @@ def test_what_was_not_checked_enters_no_average() -> None:
         "k": 3,
         "problems": 2,
         "unchecked": 3,
+        "unchecked_share": round(3 / 7, 4),
+        "avg_as_wrong": round((1 / 3 + 1 / 3 + 0) / 3, 4),
     }
 
 
@@ -109,8 +111,19 @@ def test_nothing_checked_is_no_accuracy() -> None:
         "k": 0,
         "problems": 0,
         "unchecked": 1,
+        "unchecked_share": 1.0,
+        "avg_as_wrong": 0.0,
     }
-    assert accuracy([])["avg"] is None
+    assert accuracy([]) | {"avg": None, "unchecked_share": 0.0, "avg_as_wrong": None} == accuracy([])
+
+
+def test_evading_the_check_is_never_better_than_being_wrong_in_what_is_sure() -> None:
+    honest = accuracy([outcome(right()), *[outcome(wrong("B"))] * 3])
+    evading = accuracy([outcome(right()), *[outcome(UNCHECKED)] * 3])
+    assert honest["avg"] == 0.25 and evading["avg"] == 1.0 and evading["unchecked_share"] == 0.75
+    assert evading["avg_as_wrong"] == honest["avg_as_wrong"] == honest["avg"]
+    kinds = accuracy([outcome(right(), kind="a"), outcome(right(), UNCHECKED, kind="b")])["by_kind"]
+    assert kinds["a"]["unchecked_share"] == 0.0 and kinds["b"]["unchecked_share"] == 0.5
 
 
 def test_kinds_are_also_reported_apart() -> None:
