@@ -27,13 +27,17 @@ def list_runs(
         console.info(f"There are no runs in {runs}. Start one: pmd run recipes/quickstart.yaml")
         return
 
+    def accuracy(row: dict[str, Any], name: str) -> str:
+        left_out = row[f"{name}_unchecked"]
+        return percent(row[name]) + (f" ({percent(left_out)} unchecked)" if left_out else "")
+
     def cells(row: dict[str, Any]) -> list[object]:
         if row["state"] == "damaged":
             return [row["name"], row["state"], "", "", "", "", "", row["why"]]
         steps = f"{row['step']}/{row['steps'] or '?'}"
         return [
             row["name"], row["state"], row["method"], row["model"], steps,
-            percent(row["base"]), percent(row["final"]), row["changed"],
+            accuracy(row, "base"), accuracy(row, "final"), row["changed"],
         ]  # fmt: skip
 
     console.table(["run", "", "method", "model", "steps", "before", "after", "last written"], [cells(r) for r in found])

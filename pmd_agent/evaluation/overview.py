@@ -14,7 +14,8 @@ from pmd_agent.runs.folder import RunDir
 def overview(runs: Path) -> list[dict[str, Any]]:
     """One row a run, also below sweeps' folders, those written last first: plain data.
 
-    `state` is finished, unfinished or damaged (then `why` says how); accuracies are in [0, 1], None where not measured.
+    `state` is finished, unfinished or damaged (then `why` says how); accuracies are in [0, 1], None where not measured,
+    and `*_unchecked` the share of answers that they leave out, since these could not be checked.
     """
     folders = sorted({path.parent for pattern in ("*/recipe.yaml", "*/*/recipe.yaml") for path in runs.glob(pattern)})
     return sorted((_row(folder, runs) for folder in folders), key=lambda row: row["changed"], reverse=True)
@@ -37,6 +38,8 @@ def _row(folder: Path, runs: Path) -> dict[str, Any]:
             "steps": (run.read_json("summary.json") or {}).get("steps") or run.recipe.steps,
             "base": base.get("avg"),
             "final": final.get("avg"),
+            "base_unchecked": base.get("unchecked_share") or 0.0,
+            "final_unchecked": final.get("unchecked_share") or 0.0,
         }
     except PMDError as error:
         return row | {"state": "damaged", "why": str(error)}

@@ -114,9 +114,12 @@ def front_matter(recipe: Recipe, found: Mapping[str, Any], library: str) -> dict
     if accuracy is None:
         return front
     problems = recipe.problems
+    metrics = [{"type": "accuracy", "name": "accuracy without memory", "value": round(float(accuracy), 4)}]
+    if left_out := found["memory_free"]["unchecked"]["after"]:
+        metrics.append({"type": "unchecked", "name": "answers that could not be checked, left out", "value": left_out})
     result = {
         "task": {"type": "text-generation"},
         "dataset": {"type": getattr(problems, "hub", None) or problems.type, "name": problems.type},
-        "metrics": [{"type": "accuracy", "name": "accuracy without memory", "value": round(float(accuracy), 4)}],
+        "metrics": metrics,
     }
     return front | {"model-index": [{"name": recipe.name, "results": [result]}]}

@@ -14,9 +14,12 @@ from pmd_agent.console import Console
 from pmd_agent.evaluation.arms import group_by_arm
 from pmd_agent.evaluation.certificate import certificate, sentences
 from pmd_agent.evaluation.finished_runs import read_run
+from pmd_agent.evaluation.overview import overview
 from pmd_agent.evaluation.scores import Outcome, accuracy
+from pmd_agent.recipe import parse_recipe
 from pmd_agent.reports.comparison import compare
 from pmd_agent.reports.comparison_page import html, markdown, table_csv
+from pmd_agent.reports.model_card import front_matter
 
 Make = Callable[..., Path]
 HALF = [Outcome(f"p{i}", "ab"[i % 2], 1, int(i < 2), i < 2, 1) for i in range(4)]
@@ -81,5 +84,20 @@ def test_in_a_certificate_and_so_on_a_model_card(leaky: Path, make_run: Make) ->
         in said[0]
     )
     assert sum("not checked" in line for line in said) == 4, "in all, by kind, and with memory"
+    recipe = parse_recipe({"policy": {"type": "local", "model": "some/model"}})
+    (index,) = front_matter(recipe, found, "peft")["model-index"]
+    assert [metric["value"] for metric in index["results"][0]["metrics"]] == [0.5, 0.5]
     whole = certificate(read_run(make_run("whole", final=[1, 0], base=[0, 1])))
     assert not any("not checked" in line for line in sentences(whole))
+    (index,) = front_matter(recipe, whole, "peft")["model-index"]
+    assert len(index["results"][0]["metrics"]) == 1
+
+
+def test_in_the_list_of_runs(leaky: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from pmd_agent.cli.list import list_runs
+
+    (leaky / "evaluation" / "final.json").write_text(json.dumps(accuracy(HALF)))
+    (row,) = overview(leaky.parent)
+    assert (row["final"], row["final_unchecked"], row["base_unchecked"]) == (0.5, 0.5, 0.0)
+    list_runs(leaky.parent)
+    assert "50.0% (50.0% unchecked)" in capsys.readouterr().out
