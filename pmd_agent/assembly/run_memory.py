@@ -19,6 +19,7 @@ from pmd_agent.memory import Entry, Memory, recall
 from pmd_agent.memory.backend.codec import tier_of
 from pmd_agent.memory.bank import BEFORE, take_back
 from pmd_agent.recipe import Recipe
+from pmd_agent.runs.disk import told
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.lock import is_locked_here, lock_folder, unlock_folder
 from pmd_agent.stages import wanted
@@ -222,9 +223,10 @@ class RunMemory:
             raise RunError(f"This run has no tier {tier}.", "memory.tiers of its recipe says which it has.")
         if not entry.text.strip():
             raise RunError("There is no text to remember.", "Give one.")
-        if self._step() == BEFORE:
-            self.store.note(BEFORE, by_hand={"note": "before the first step"})
-        self.store.put(tier, [entry], [], step=self._step(), in_place_of=in_place_of)
+        with told(self.run.path):
+            if self._step() == BEFORE:
+                self.store.note(BEFORE, by_hand={"note": "before the first step"})
+            self.store.put(tier, [entry], [], step=self._step(), in_place_of=in_place_of)
         return entry
 
 

@@ -50,6 +50,8 @@ def serve(
             serve_command.require_vllm(command[0])
         console.info(typed(command, environment))
         if dry_run:
+            if adapter.folder != directory.adapter_path:
+                console.warn("the adapter's folder is gone after this command: mend the run first, with --resume")
             return
         console.info(f"the model's name is {directory.recipe.name}, at http://{host}:{port}/v1; Ctrl-C ends it")
         try:

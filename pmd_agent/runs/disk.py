@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,10 @@ from pmd_agent.errors import PMDError, RunError
 
 _ROOM = "Make room, or name another place; a run that has begun goes on with --resume."
 _RIGHTS = "Give permission to write there, or name another place."
+_STORE = (
+    "Make room if there is none, and go on with --resume; a memory that was damaged is restored from a copy of the run."
+)
+"""Chroma does not say what it met: a full disk is 'Error in compaction'."""
 _HINTS = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EFBIG: _ROOM, errno.EROFS: _RIGHTS, errno.EACCES: _RIGHTS}
 _HINTS[errno.EPERM] = _RIGHTS
 _HINTS[errno.EIO] = "Look after the disk; a run that has begun goes on with --resume."
@@ -38,7 +43,10 @@ def refusal(error: BaseException, where: Path | None = None) -> RunError | None:
             return _refused(cause.filename or where, reason, _HINTS[cause.errno])
         if not isinstance(cause, PMDError) and (said := _SAID.search(str(cause))):
             by_torch = said[0].startswith(("unexpected", "Pytorch"))
-            return _refused(where, "the disk took no more" if by_torch else said[0], _ROOM)
+            return _refused(where, f"the disk took no more{_free(where)}" if by_torch else said[0], _ROOM)
+        if (type(cause).__module__, type(cause).__name__) == ("chromadb.errors", "InternalError"):
+            what = f"The memory in {where}" if where else "The memory"
+            return RunError(f"{what} fails: {' '.join(str(cause).split())}{_free(where)}.", _STORE)
         cause = cause.__cause__ or cause.__context__
     return None
 
@@ -65,6 +73,15 @@ def writing(where: Path) -> Iterator[None]:
         except OSError as error:
             found = refusal(error, where) or _refused(error.filename or where, error.strerror or str(error), _RIGHTS)
             raise found from error
+
+
+def _free(where: Path | None) -> str:
+    """What is free on the disk of a path, in brackets, for errors that do not say what they met."""
+    try:
+        free = shutil.disk_usage(where).free if where else None
+    except OSError:
+        return ""
+    return "" if free is None else f" ({free / 2**20:,.1f} MiB are free there)"
 
 
 def _refused(where: object, reason: str, hint: str) -> RunError:

@@ -132,6 +132,11 @@ def test_a_disk_behind_any_exception_is_told_and_a_bug_is_not(tmp_path: Path) ->
         assert found is not None and found.message.startswith(f"{tmp_path} cannot be written: ") and found.hint
         with pytest.raises(RunError), told(tmp_path):
             raise error
+    from chromadb.errors import InternalError
+
+    found = refusal(behind(ValueError("x"), InternalError("Error in compaction: Failed to apply logs")), tmp_path)
+    assert found is not None and found.message.startswith(f"The memory in {tmp_path} fails: Error in compaction")
+    assert "MiB are free there" in found.message and "Make room" in found.hint
     bugs: list[Exception] = [
         ValueError("x"), FileNotFoundError(errno.ENOENT, "No such file"), RuntimeError("PytorchStreamReader failed"),
         MemoryStoreError("the disk is full of it"), BrokenPipeError(errno.EPIPE, "Broken pipe"),
@@ -140,6 +145,44 @@ def test_a_disk_behind_any_exception_is_told_and_a_bug_is_not(tmp_path: Path) ->
         assert refusal(error, tmp_path) is None
         with pytest.raises(type(error)), told(tmp_path):
             raise error
+
+
+def test_chroma_on_a_disk_that_takes_no_more(tmp_path: Path) -> None:
+    """It says 'Error in compaction', and nothing of a disk. In a process whose files may not grow."""
+    code = f"""
+import resource
+from pathlib import Path
+from pmd_agent.errors import RunError
+from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.runs.disk import told
+from pmd_agent.types import Experience
+
+folder = Path({str(tmp_path)!r}) / "memory"
+def attempts(step):
+    return [Experience(f"{{step}}/p/{{i}}", "p", "w" * 2000 + str(i), 1.0, True, "", None, step, 0) for i in range(20)]
+
+def fill():
+    with told(folder), Memory.open(folder, HashingEmbedder()) as memory:
+        memory.add_experiences(attempts(0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+        for step in range(1, 100):
+            memory.add_experiences(attempts(step))
+
+try:
+    fill()
+except RunError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with Memory.open(folder, HashingEmbedder()) as memory:
+    memory.rollback(1)
+    print(len(memory.list("experience")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert "Error in compaction" in said[0] or "disk I/O error" in said[0], said  # the same limit, met at two places
+    assert "Make room" in said[1] and "--resume" in said[1]
+    assert said[2] == "20", "what was there before is there"
 
 
 def test_a_file_that_cannot_grow_is_as_it_was(tmp_path: Path) -> None:
