@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -66,5 +67,8 @@ def test_wandb(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker.log(1, {"reward": 0.1}, SAMPLE)
     tracker.finish({"final.free": 0.75})
     kept = list((told.folder / "wandb").glob("offline-run-*/run-0123456789abcdef.wandb"))
+    until = time.monotonic() + 30  # its own process writes
+    while kept[0].stat().st_size < 2000 and time.monotonic() < until:
+        time.sleep(0.1)
     assert kept[0].stat().st_size > 2000, "recipe, figures and summary"
     assert len(list(kept[0].parent.glob("files/media/table/samples*.json"))) == 1
