@@ -34,6 +34,7 @@ def run(folder: Path, name: str, world: int, **overrides: Any) -> Path:
     given = {
         "name": name, "runs": folder / "runs", "seed": world, "problems.seed": world, "problems.validation": 0,
         "evaluate.every": 0, "checkpoint_every": 1000,
+        "pipeline.style": "box",  # the other model is a box, too, and lies in a folder
     }  # fmt: skip
     recipe = load_recipe(RECIPE, [f"{key}={value}" for key, value in (given | overrides).items()])
     return start(recipe, console=Console(io.StringIO(), io.StringIO()))
