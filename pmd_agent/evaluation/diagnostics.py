@@ -63,8 +63,8 @@ def spent(gains: Sequence[float | None], patience: int | None) -> bool:
 # ---- alarms
 
 LONGER, SHORTER, CUT, REPEATING, MARKED, COLLAPSED, TOLD = 2.0, 0.5, 0.5, 0.5, 0.02, 0.5, 0.5
-"""Times the first length, upwards and downwards; shares of answers cut, of repeated 4-grams and of marked answers; share of the
-best validation; share of wrong attempts whose feedback has the answer."""
+"""Times the first length, upwards; of the first or of the last one, downwards; shares of answers cut, of repeated 4-grams and of
+marked answers; share of the best validation; share of wrong attempts whose feedback has the answer."""
 
 
 def alarms(history: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list[str]:
@@ -76,7 +76,9 @@ def alarms(history: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list
             continue
         if not (before and beyond(before)):
             start = before[0] if before else float(now[key])
-            found.append(sentence.format(now=float(now[key]), start=start, best=max([*before, float(now[key])])))
+            last = before[-1] if before else start
+            best = max([*before, float(now[key])])
+            found.append(sentence.format(now=float(now[key]), start=start, before=last, best=best))
     return found
 
 
@@ -92,8 +94,9 @@ _ALARMS: tuple[tuple[str, Callable[[Sequence[float]], bool], str], ...] = (
     ),
     (
         "response_tokens",
-        lambda values: values[-1] <= SHORTER * values[0],
-        "answers have shrunk to {now:.0f} tokens, from {start:.0f} at the start",
+        lambda values: values[-1] <= SHORTER * values[0] or values[-1] <= SHORTER * values[-2:][0],
+        "answers have shrunk to {now:.0f} tokens, from {start:.0f} at the start and {before:.0f} in the step before: where "
+        "accuracy falls too, lower distill.lr or raise distill.warmup; where the teacher answers in few words, they follow it",
     ),
     (
         "correct",

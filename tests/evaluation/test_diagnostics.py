@@ -142,6 +142,12 @@ def test_quiet_where_nothing_is_known() -> None:
     assert alarms([], {}) == [] == alarms([{"validation": None}], {"validation": 0.0, "response_tokens": 3.0})
 
 
+def test_a_collapse_within_one_step_is_told_also_where_the_start_was_as_short() -> None:
+    found = said("response_tokens", 100, 180, 190, 95, 90, 99)
+    assert [len(sentences) for sentences in found] == [0, 0, 0, 1, 0, 0]
+    assert "shrunk to 95 tokens, from 100 at the start and 190 in the step before" in found[3][0]
+
+
 def test_a_run_warns_once_and_remembers() -> None:
     errors, parts = io.StringIO(), SimpleNamespace(history=[])
     console = Console(io.StringIO(), errors)
@@ -160,7 +166,8 @@ def test_answers_that_shrink_and_a_start_that_is_all_wrong_or_all_right_are_told
     first = {"response_tokens": 240.0, "correct": 0.4}
     assert alarms([], first) == []
     (said,) = alarms([first], {"response_tokens": 25.0, "correct": 0.4})
-    assert "shrunk to 25 tokens, from 240" in said
+    assert "shrunk to 25 tokens, from 240 at the start and 240 in the step before" in said
+    assert "distill.lr" in said and "distill.warmup" in said
     assert "not one attempt was right" in alarms([], {"correct": 0.0})[0]
     assert "every attempt was right" in alarms([], {"correct": 1.0})[0]
     assert alarms([{"correct": 0.5}], {"correct": 0.0}) == []
