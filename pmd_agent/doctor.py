@@ -242,16 +242,20 @@ def _conversation(name: str) -> Iterator[Check]:
 
 def _sharing(name: str, dropout: float) -> Check:
     """Whether the rollouts of a problem can share its prompt while they are learnt from, as far as the configuration tells."""
-    from pmd_agent.distillation.shared_attention import cannot_share
+    from pmd_agent.distillation.shared_attention import cannot_share, shares_partly
     from pmd_agent.models.loading import read_config
 
     try:
-        reason = cannot_share(read_config(name, offline=True).get_text_config())
+        config = read_config(name, offline=True).get_text_config()
     except PolicyError as error:
         return Check("shared prompts", "note", error.message, error.hint)
-    reason = reason or ("distill.lora.dropout is on, and each rollout is to have its own" if dropout else "")
+    reason = cannot_share(config) or (
+        "distill.lora.dropout is on, and each rollout is to have its own" if dropout else ""
+    )
     if reason:
         return Check("shared prompts", "note", f"each rollout is computed whole: {reason}", "docs/engine.md")
+    if part := shares_partly(config):
+        return Check("shared prompts", "note", f"shared but for one part: {part}", "docs/engine.md")
     return Check("shared prompts", "ok", "computed once for all rollouts of a problem")
 
 

@@ -51,6 +51,8 @@ def build_trainer(
     )
     if learning.share_prefixes and trainer.forward.unshared:
         warn(f"each rollout is computed whole, its prompt too (docs/engine.md): {trainer.forward.unshared}")
+    if trainer.forward.sharing.partly:
+        warn(f"prompts are shared but for one part (docs/engine.md): {trainer.forward.sharing.partly}")
     if trainer.forward.sharing.slow:
         warn(f"attention makes one call a segment, not one a layer (docs/engine.md): {trainer.forward.sharing.slow}")
     return trainer

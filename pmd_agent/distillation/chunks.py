@@ -21,8 +21,10 @@ LOGITS = 1 << 25
 def chunks(tokens: Tokens, vocabulary: int) -> Iterator[tuple[slice, Tokens]]:
     """Pieces of so many tokens that their logits stay within bounds, of like sizes; one empty piece where there are none."""
     count = len(tokens.target_N)
-    most = positions(free_bytes(tokens.target_N.device), vocabulary, most=CHUNK, logits=LOGITS)
-    size = most if tokens.target_N.device.type == "cpu" else max(1, -(-count // max(1, -(-count // most))))
+    free = free_bytes(tokens.target_N.device)
+    size = positions(free, vocabulary, most=CHUNK, logits=LOGITS)
+    if free is not None:
+        size = max(1, -(-count // max(1, -(-count // size))))
     for start in range(0, max(1, count), size):
         part = slice(start, start + size)
         yield part, tokens.at(part)

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
-from pmd_agent.distillation.forest_plan import Plan
+from pmd_agent.distillation.forest_plan import Plan, gathered
 
 WIDEST = 256
 """Numbers a head that flash attention takes; a multiple of 8."""
@@ -73,27 +73,9 @@ def in_one_call(
     assert kernel is not None
     q, k, v = (t.squeeze(0).transpose(0, 1) for t in (query, key, value))
     left = -1 if window is None or window >= plan.longest[1] else window - 1
-    paths: Callable[[Tensor, Plan], Tensor] = _Paths.apply
-    out: Tensor = kernel(
-        q, paths(k, plan), paths(v, plan), *plan.ends, *plan.longest, scale=scaling, window_size=(left, 0)
-    )
+    k, v = gathered(k, plan.paths), gathered(v, plan.paths)
+    out: Tensor = kernel(q, k, v, *plan.ends, *plan.longest, scale=scaling, window_size=(left, 0))
     return out.unsqueeze(0)
-
-
-class _Paths(torch.autograd.Function):
-    """(S, H, d) -> (K, H, d): what each segment reads, one after the other."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, plan: Plan) -> Tensor:
-        ctx.plan = plan
-        return tensor.index_select(0, plan.key_K)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Of each column the sum over its copies: in float32 within the kernel, and always in one order."""
-        plan = ctx.plan
-        summed = embedding_bag(plan.copies_K, gradient.flatten(1), plan.bounds_S, mode="sum")
-        return summed.view(-1, *gradient.shape[1:]), None
 
 
 @cache
@@ -124,12 +106,12 @@ def by_segments(
     outs = []
     for segment in plan.segments:
         spans = [*segment.before, segment.own]
-        q, k, v = query[:, :, slice(*segment.own)], _gathered(key, spans), _gathered(value, spans)
+        q, k, v = query[:, :, slice(*segment.own)], _pieces(key, spans), _pieces(value, spans)
         outs.append(scaled_dot_product_attention(q, k, v, scale=scaling, **_causal(q, k, window, plan.masks)))
     return torch.cat(outs, 2).transpose(1, 2).contiguous()
 
 
-def _gathered(tensor: Tensor, spans: list[tuple[int, int]]) -> Tensor:
+def _pieces(tensor: Tensor, spans: list[tuple[int, int]]) -> Tensor:
     """The columns of all spans; without a copy where they touch."""
     if all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False)):
         return tensor[:, :, spans[0][0] : spans[-1][1]]

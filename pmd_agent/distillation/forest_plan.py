@@ -2,19 +2,60 @@
 
 One call of a variable-length kernel takes queries of all segments one after the other, which is how the row holds them, and
 keys in the same order, each segment's path from its root before its own tokens. A shared token's key is there once for each
-segment that reads it: `key_K` names the columns. In the backward pass the gradients of these copies are added up, which
-`copies_K` and `bounds_S` say where to find.
+segment that reads it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag, pad
 
 from pmd_agent.distillation.forest import Forest
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Which of S columns are taken, each as often as it is named; and in the backward pass, where a column's copies are."""
+
+    column_K: Tensor
+    copies_K: Tensor
+    """Places in `column_K`, those of one column together, in the order of columns."""
+    bounds_S: Tensor
+    """Where in `copies_K` each column's places begin."""
+
+    @classmethod
+    def of(cls, column_K: Tensor, size: int, device: torch.device) -> Pick:
+        """`column_K` on the CPU."""
+        count = torch.bincount(column_K, minlength=size)
+        placed = column_K.to(device)
+        copies = torch.sort(placed, stable=True).indices
+        return cls(placed, copies, (count.cumsum(0) - count).to(device))
+
+
+def gathered(tensor: Tensor, pick: Pick) -> Tensor:
+    """(S, ...) -> (K, ...)."""
+    found: Callable[[Tensor, Pick], Tensor] = _Gathered.apply
+    return found(tensor, pick)
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, pick: Pick) -> Tensor:
+        ctx.pick = pick
+        return tensor.index_select(0, pick.column_K)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Of each column the sum over its copies: in float32 within the kernel, and always in one order."""
+        pick = ctx.pick
+        summed = embedding_bag(pick.copies_K, gradient.flatten(1), pick.bounds_S, mode="sum")
+        return summed.view(-1, *gradient.shape[1:]), None
 
 
 class Plan:
@@ -24,32 +65,18 @@ class Plan:
         self.segments, self.device, self.one_call = forest.segments, device, one_call
         self.masks: dict[tuple[Any, ...], Tensor] = {}
         """Of the path by segments, which its layers share."""
+        self._size, self._columns = len(forest.ids), forest.columns
         self._queries = torch.tensor([end - start for start, end in (s.own for s in self.segments)])
         spans = [(n, *span) for n, s in enumerate(self.segments) for span in (*s.before, s.own)]
         self._owner, self._from, self._to = torch.tensor(spans).unbind(1)
 
     @cached_property
-    def _key_K(self) -> Tensor:
-        """On the CPU."""
+    def paths(self) -> Pick:
+        """The columns that each segment reads."""
         lengths = self._to - self._from
         starts = lengths.cumsum(0) - lengths
-        return torch.arange(int(lengths.sum())) + torch.repeat_interleave(self._from - starts, lengths)
-
-    @cached_property
-    def key_K(self) -> Tensor:
-        """(K,) the columns of all segments' paths."""
-        return self._key_K.to(self.device)
-
-    @cached_property
-    def copies_K(self) -> Tensor:
-        """(K,) places in `key_K`, those of one column together, in the order of columns."""
-        return torch.sort(self.key_K, stable=True).indices
-
-    @cached_property
-    def bounds_S(self) -> Tensor:
-        """(S,) where in `copies_K` each column's places begin."""
-        count = torch.bincount(self._key_K)
-        return (count.cumsum(0) - count).to(self.device)
+        column_K = torch.arange(int(lengths.sum())) + torch.repeat_interleave(self._from - starts, lengths)
+        return self._pick(column_K)
 
     @cached_property
     def ends(self) -> tuple[Tensor, Tensor]:
@@ -67,4 +94,30 @@ class Plan:
         return torch.zeros_like(self._queries).index_add_(0, self._owner, self._to - self._from)
 
     def _bounds(self, lengths: Tensor) -> Tensor:
-        return torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32).to(self.device)
+        return pad(lengths.cumsum(0), (1, 0)).to(torch.int32).to(self.device)
+
+    def _pick(self, column_K: Tensor) -> Pick:
+        return Pick.of(column_K, self._size, self.device)
+
+    # ---- every sequence whole, in padded rows (forest_recurrence.py)
+
+    @cached_property
+    def rows_shape(self) -> tuple[int, int]:
+        return len(self._columns), max(map(len, self._columns))
+
+    @cached_property
+    def rows(self) -> Pick:
+        """The columns of each sequence; rows end with column 0, which nothing before it sees."""
+        width = self.rows_shape[1]
+        return self._pick(torch.tensor([c for row in self._columns for c in (*row, *[0] * (width - len(row)))]))
+
+    @cached_property
+    def places(self) -> Pick:
+        """Of each column, where in these rows it stands: in the first that has it."""
+        width = self.rows_shape[1]
+        place: dict[int, int] = {}
+        for number, row in enumerate(self._columns):
+            for n, column in enumerate(row):
+                place.setdefault(column, number * width + n)
+        chosen = torch.tensor([place[column] for column in range(self._size)])
+        return Pick.of(chosen, self.rows_shape[0] * width, self.device)

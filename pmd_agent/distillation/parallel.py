@@ -132,7 +132,7 @@ class Team:
     def clip_gradients(self, parameters: Sequence[Tensor], most: float) -> float:
         """Their norm over all processes before it is clipped at `most`."""
         if self.kind != "fsdp":
-            return float(torch.nn.utils.clip_grad_norm_(parameters, most))
+            return float(torch.nn.utils.clip_grad_norm_(parameters, most, foreach=True))
         gradients = [p.grad for p in parameters if p.grad is not None]
         norm = float(whole_tensor(torch.nn.utils.get_total_norm(gradients)))
         for gradient in gradients:

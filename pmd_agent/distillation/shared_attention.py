@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pmd_agent.distillation import forest_recurrence
 from pmd_agent.distillation.forest import Forest, plant
 from pmd_agent.distillation.forest_attention import forest_attention
 from pmd_agent.distillation.forest_plan import Plan
@@ -38,6 +39,8 @@ class Sharing:
     """Of attention a layer for all segments, on a GPU whose kernel takes it. Otherwise one a segment."""
     slow: str = ""
     """Why not in one call, where it was tried and failed."""
+    partly: str = ""
+    """What each rollout is computed whole in all the same; "" where there is nothing."""
 
 
 def install(base: Any) -> Sharing:
@@ -54,11 +57,12 @@ def install(base: Any) -> Sharing:
     AttentionInterface.register(NAME, forest_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     base.set_attn_implementation(NAME)
+    forest_recurrence.install(body_of(base))
     if config._attn_implementation == NAME:
         if not (in_one_call := _trial(base, one_call=True)):
-            return Sharing()
+            return Sharing(partly=shares_partly(config))
         if not (by_segments := _trial(base, one_call=False)):
-            return Sharing(one_call=False, slow=in_one_call)
+            return Sharing(one_call=False, slow=in_one_call, partly=shares_partly(config))
     else:
         by_segments = f"{type(base).__name__} takes no attention of another kind"
     base.set_attn_implementation("sdpa")
@@ -71,16 +75,23 @@ def cannot_share(config: Any, modules: Iterable[torch.nn.Module] = ()) -> str:
     if implementation not in ("sdpa", NAME):
         return f"its attention is {implementation}, and only sdpa is known to share"
     kinds = list(getattr(config, "layer_types", None) or ())
-    if other := set(kinds) - KNOWN_LAYERS:
+    if other := set(kinds) - KNOWN_LAYERS - {forest_recurrence.KIND}:
         many = sum(k in other for k in kinds)
         return (
             f"{many} of its {len(kinds)} layers are of the kind {', '.join(sorted(other))}, which carries a state that "
-            "cannot be handed from a prompt to its rollouts yet"
+            "cannot be handed from a prompt to its rollouts"
         )
     attention_dropout: float | None = getattr(config, "attention_dropout", None)
     if attention_dropout or any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in modules):
         return "dropout is on, and each rollout is to have its own"
     return ""
+
+
+def shares_partly(config: Any) -> str:
+    """What of a model of this configuration reads each rollout whole, where the rest shares; "" where nothing does."""
+    kinds = list(getattr(config, "layer_types", None) or ())
+    many = kinds.count(forest_recurrence.KIND)
+    return f"the {many} of {len(kinds)} layers that are {forest_recurrence.KIND} carry a state" if many else ""
 
 
 def read(body: Any, forest: Forest, device: torch.device, *, one_call: bool = True) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -45,16 +46,21 @@ class Tally:
             for name, value in zip(("loss", "weight", "entropy", "ratio", "clipped"), found, strict=True):
                 setattr(self, name, getattr(self, name) + value)
         if self._batches:
-            gain_N = torch.cat([gain for _, gain in self._batches]).cpu()
-            examples = [e for batch, _ in self._batches for e in batch]
-            for e, gain in zip(examples, gain_N.split([sum(e.written) for e in examples]), strict=True):
-                if len(gain):
-                    self.gains[e.id] = float(gain.mean())
-                    self._gain[e.correct][0] += self.gains[e.id]
-                    self._gain[e.correct][1] += 1
-                    if e.id in self._shown:
-                        self.token_gains[e.id] = aligned(e, gain.tolist())
+            self._read_gains()
         self._sums, self._batches = [], []
+
+    def _read_gains(self) -> None:
+        gain_N = torch.cat([gain for _, gain in self._batches]).cpu().double()
+        examples = [e for batch, _ in self._batches for e in batch]
+        ends = list(accumulate((sum(e.written) for e in examples), initial=0))
+        sums = [0.0, *gain_N.cumsum(0).tolist()]
+        for e, (start, end) in zip(examples, pairwise(ends), strict=True):
+            if end > start:
+                self.gains[e.id] = (sums[end] - sums[start]) / (end - start)
+                self._gain[e.correct][0] += self.gains[e.id]
+                self._gain[e.correct][1] += 1
+                if e.id in self._shown:
+                    self.token_gains[e.id] = aligned(e, gain_N[start:end].tolist())
 
     def over(self, team: Team) -> Tally:
         """The sums of all processes; all have to ask."""

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pmd_agent.distillation import lean_layers
 from pmd_agent.distillation.batches import by_objective, length, micro_batches, shares, split
 from pmd_agent.distillation.chunks import backward, chunks
 from pmd_agent.distillation.example import Example
@@ -62,13 +63,16 @@ class Trainer:
         base = model.get_base_model()
         self._lm_head = lm_head_of(base)
         self._vocabulary = int(base.config.get_text_config().vocab_size)
+        lean_layers.install(model)
         self.forward = ForwardPass(model, pad_id=pad_id, share=settings.share_prefixes)
         self.profiler = Profiler()
         require_checkpointing(base, settings.gradient_checkpointing)
         self._cut: Cut | None = None
         self.team.shard(base, device or base.device)
         self._parameters = list(adapter_parameters(model, STUDENT).values())
-        self._optimiser = torch.optim.AdamW(self._parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        self._optimiser = torch.optim.AdamW(
+            self._parameters, lr=settings.lr, weight_decay=settings.weight_decay, foreach=True
+        )
 
     def step(self, examples: Sequence[Example], *, rollouts: int | None = None) -> dict[str, float]:
         """Learn from the batch in `updates` optimiser steps, then let the teacher follow. Returns metrics (nats per token).
@@ -160,8 +164,8 @@ class Trainer:
         if self._cut is None:
             base, settings = self.model.get_base_model(), self.settings
             free = free_bytes(self._parameters[0].device)
-            if free is not None:
-                free = int(self.team.least(free))
+            if free is not None:  # what is read whole is more tokens than are counted
+                free = int(self.team.least(free)) // (2 if self.forward.sharing.partly else 1)
             sharded = free is not None and self.team.kind == "fsdp"  # its layers are gathered while they are computed
             wanted = True if sharded and settings.gradient_checkpointing is None else settings.gradient_checkpointing
             self._cut = cut(base, free, tokens=settings.batch_tokens, checkpointing=wanted)

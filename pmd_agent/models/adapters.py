@@ -140,8 +140,9 @@ def adapter_parameters(model: Any, adapter: str) -> dict[str, torch.nn.Parameter
 def copy_adapter(model: Any, source: str, target: str, rate: float = 1.0) -> None:
     """target <- (1 - rate) target + rate source."""
     targets = adapter_parameters(model, target)
-    for name, parameter in adapter_parameters(model, source).items():
-        targets[name].lerp_(parameter.to(targets[name].dtype), rate)
+    pairs = [(targets[name], p.to(targets[name].dtype)) for name, p in adapter_parameters(model, source).items()]
+    if pairs:
+        torch._foreach_lerp_(*map(list, zip(*pairs, strict=True)), rate)
 
 
 @contextmanager

@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation import forest_attention
+from pmd_agent.distillation import forest_attention, room
 from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
+from pmd_agent.distillation.forest import plant
 from pmd_agent.distillation.forward import ForwardPass
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters, attach_lora
 from pmd_agent.models.loading import load_base
 from pmd_agent.recipe.distill import DistillSection, GrpoSection, TeacherSection
-from tests.distillation import flash_on_cpu
+from tests.distillation import gpu_kernels
 
 Load = Callable[..., Any]
 
@@ -173,8 +174,14 @@ def test_other_models_read_forests_too(kind: str, changes: dict[str, Any]) -> No
 # ---- one call of attention for all segments, as on a GPU
 
 
-def states_and_gradients(model: Any, rows: Any) -> dict[str, Tensor]:
-    hidden = ForwardPass(model, pad_id=0, share=True).hidden(rows)
+HYBRID = {
+    "num_hidden_layers": 4, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}  # fmt: skip
+
+
+def states_and_gradients(model: Any, rows: Any, *, share: bool = True) -> dict[str, Tensor]:
+    hidden = ForwardPass(model, pad_id=0, share=share).hidden(rows)
     weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
     (hidden * weights).mean().backward()
     grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
@@ -192,7 +199,7 @@ def test_in_one_call_states_and_gradients_are_those_of_one_call_a_segment(
         torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(2))
     rows = [(e.teacher_prompt_ids, e) for e in [*group(0), *group(1)]]
     expected = states_and_gradients(model, rows)
-    calls = flash_on_cpu.use(monkeypatch)
+    calls = gpu_kernels.use(monkeypatch)
     found = states_and_gradients(model, rows)
     assert calls.count == (1 + 1) * 2, "the trial and the pass, a layer each: not a call more for all segments"
     assert found.keys() == expected.keys() and len(expected) > 20
@@ -205,14 +212,14 @@ def test_a_step_in_one_call_learns_what_a_padded_one_learns(
     load_box: Load, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, wanted = learn(load_box(), settings(share_prefixes=False))
-    flash_on_cpu.use(monkeypatch)
+    gpu_kernels.use(monkeypatch)
     found, gradients = learn(load_box(), settings(gradient_checkpointing=checkpointing))
     assert found == pytest.approx(expected, abs=1e-4) and found["loss"] > 0.05
     assert max((gradients[n] - g).abs().max().item() for n, g in wanted.items()) < 1e-4
 
 
 def test_a_kernel_that_fails_in_the_trial_is_not_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    flash_on_cpu.use(monkeypatch)
+    gpu_kernels.use(monkeypatch)
 
     def broken(*_: Any) -> Tensor:
         raise RuntimeError("no kernel image is available")
@@ -232,6 +239,38 @@ def test_the_way_is_chosen_by_device_kind_and_width() -> None:
     assert forest_attention._kernel() is not None, "torch's own"
 
 
+# ---- layers with a state
+
+
+@pytest.mark.parametrize("one_call", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_hybrid_model_shares_all_but_its_linear_attention(
+    one_call: bool, checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Qwen3.5: states and gradients are those of the padded path, and its other matrices read a shared token once."""
+    model = small("qwen3_5_text", **HYBRID)
+    for parameter in adapter_parameters(model, STUDENT).values():
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(2))
+    rows = [(e.student_prompt_ids, e) for e in [*group(0), *group(1, 2)]]
+    expected = states_and_gradients(model, rows, share=False)
+    if one_call:
+        gpu_kernels.use(monkeypatch)
+    if checkpointing:
+        room.checkpoint(model.get_base_model())
+        model.train()
+    seen: list[int] = []
+    mlp = model.get_base_model().model.layers[0].mlp
+    mlp.register_forward_hook(lambda _module, arguments, _out: seen.append(arguments[0].shape[:-1].numel()))
+    found = states_and_gradients(model, rows)
+    assert found.keys() == expected.keys() and len(expected) > 20
+    for name, wanted in expected.items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-4, atol=1e-5, msg=name)
+    shared = plant([prompt + e.completion_ids for prompt, e in rows])
+    assert seen[-1] == len(shared.ids) < 0.7 * sum(len(p) + len(e.completion_ids) for p, e in rows)
+    sharing = ForwardPass(model, pad_id=0, share=True).sharing
+    assert sharing.refused == "" and "3 of 4 layers that are linear_attention" in sharing.partly
+
+
 # ---- what cannot share
 
 
@@ -240,8 +279,8 @@ def test_what_cannot_share_is_named_and_computed_whole() -> None:
     assert "its attention is eager" in ForwardPass(eager, pad_id=0, share=True).unshared
     assert "share_prefixes is off" in ForwardPass(small("qwen3"), pad_id=0, share=False).unshared
     mixed = small("qwen3")
-    mixed.get_base_model().config.layer_types = ["full_attention", "linear_attention"]
-    assert "1 of its 2 layers are of the kind linear_attention" in ForwardPass(mixed, pad_id=0, share=True).unshared
+    mixed.get_base_model().config.layer_types = ["full_attention", "conv"]
+    assert "1 of its 2 layers are of the kind conv" in ForwardPass(mixed, pad_id=0, share=True).unshared
 
 
 def test_with_dropout_each_rollout_has_its_own(load_student: Load) -> None:

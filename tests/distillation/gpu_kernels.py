@@ -1,7 +1,7 @@
-"""The variable-length kernel that one call of attention over a forest needs, made of plain mathematics on the CPU.
+"""Kernels that torch has on CUDA alone, made of plain mathematics on the CPU: variable-length attention, and an RMS norm in one.
 
-torch's own runs on CUDA alone. Everything around it, what is gathered, the lengths, windows and scales that it is given, and
-how its gradients go back, is the code that a GPU runs; what dispatches operators sees one call, as there.
+Everything around them, what is gathered, the lengths, windows and scales that they are given, and how gradients go back, is the
+code that a GPU runs; what dispatches operators sees one call, as there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation import forest_attention
+from pmd_agent.distillation import forest_attention, lean_layers
 
 
 @dataclass
@@ -29,7 +29,7 @@ _calls = Calls()
 
 
 def use(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """From here on attention over a forest takes the way that a GPU takes."""
+    """From here on attention over a forest, and norms, take the way that a GPU takes."""
     from torch.nn.attention import varlen
 
     _calls.count = 0
@@ -37,6 +37,8 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Calls:
     varlen._varlen_attn.register_kernel("cpu")(_forward)
     varlen._varlen_attn_backward.register_kernel("cpu")(_backward)
     monkeypatch.setattr(forest_attention, "one_call_suits", lambda *_: True)
+    monkeypatch.setattr(lean_layers, "torch_has_kernel", lambda _: True)
+    monkeypatch.setattr(lean_layers, "rms_norm", lambda x, shape, weight, epsilon: _rms_norm(x, weight, epsilon))
     return _calls
 
 
@@ -115,3 +117,27 @@ def _scored(
         unseen |= ahead < -left
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     return q, k, v, (q @ k.transpose(1, 2) * factor).masked_fill(unseen, -torch.inf).softmax(-1), factor
+
+
+@torch.library.custom_op("pmd_tests::rms_norm", mutates_args={})
+def _rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    return torch.nn.functional.rms_norm(x, weight.shape, weight, epsilon)
+
+
+@torch.library.custom_op("pmd_tests::rms_norm_backward", mutates_args={})
+def _rms_norm_backward(towards: Tensor, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+    scale = (x.square().mean(-1, keepdim=True) + epsilon).rsqrt()
+    unit, weighted = x * scale, towards * weight
+    return (weighted - unit * (weighted * unit).mean(-1, keepdim=True)) * scale
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0])
+    ctx.rest = inputs[1:]
+
+
+def _back(ctx: Any, towards: Tensor) -> tuple[Tensor, None, None]:
+    return _rms_norm_backward(towards, *ctx.saved_tensors, *ctx.rest), None, None
+
+
+_rms_norm.register_autograd(_back, setup_context=_keep)
