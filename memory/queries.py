@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from pmd_agent.errors import MemoryStoreError
-from pmd_agent.memory.backend.codec import Entry, escape, key_of, tier_of, version_key
+from pmd_agent.memory.backend.codec import Entry, escape, key_of, live_key, tier_of, unescape, version_key
 from pmd_agent.memory.backend.collection import Near
 from pmd_agent.memory.backend.tiers import TierStore
 from pmd_agent.memory.effects import Effects, State
@@ -205,6 +205,23 @@ class MemoryReader:
         vectors = self._store.embed([text, *(entry.text for entry in entries)])
         likeness = vectors[1:] @ vectors[0]
         return [entries[i] for i in sorted(range(len(entries)), key=lambda i: -float(likeness[i]))]
+
+    def rewritten(self, tier: Tier) -> builtins.list[tuple[int, str]]:
+        """(step, id) of every entry that a step wrote anew, as one that was said again."""
+        rows = self._store.archive.rows.items() if tier in self.tiers else ()
+        return [
+            (row.retired_at, unescape(live_key(key).partition(":")[2]))
+            for key, row in rows
+            if row.tier == tier and row.retired_at is not None and live_key(key) != key
+        ]
+
+    def verdicts(self) -> builtins.list[tuple[int, str, State, str]]:
+        """(step, id, state, why) of every change of a state (trust.py), in the order of steps."""
+        return [
+            (step, entry_id, state, why)
+            for step, record in self._store.ledger.records.items()
+            for entry_id, (state, why) in record.get("states", {}).items()
+        ]
 
     def sizes(self, steps: Sequence[int]) -> dict[Tier, builtins.list[int]]:
         """How many entries of each tier were live after each of these steps."""

@@ -138,6 +138,35 @@ def test_the_prompt_is_shown(finished: Path) -> None:
     assert "--- user\nIn the " in shown and "--- answer\n" + experience.text in shown
 
 
+def test_the_page_of_a_run_has_all_of_it(finished: Path) -> None:
+    """Each memory that a teacher read leads to attempts; a few attempts are there token by token; answers before and after."""
+    from tests.reports.conftest import data_in
+
+    pmd("report", "one", "--to", "page.html", cwd=finished.parent.parent)
+    data = data_in((finished.parent.parent / "page.html").read_text())
+    assert data["overview"]["state"] == "finished" and data["overview"]["step"] == [0, 1, 2]
+    assert [m["name"] for m in data["overview"]["measured"]] == ["base", "final", "final_with_memory"]
+    steps = [data[f"rollouts-{step}"] for step in range(3)]
+    attempts = {name for columns in steps for name in columns["id"]}
+    memories = {entry["id"]: entry for entry in data["memories"]["entries"]}
+    assert len(attempts) == 48 and memories
+    read = {columns["names"][place] for columns in steps for places in columns["read"] for place in places}
+    assert read and read <= attempts | memories.keys()
+    for entry in memories.values():
+        assert entry["sources"] and set(entry["sources"]) <= attempts | memories.keys()
+    for columns in steps:
+        shown = columns["tokens"]
+        assert len(shown) == 8
+        for place, tokens in shown.items():
+            assert "".join(text for text, _ in tokens).startswith(columns["text"][int(place)])
+            mean = sum(gain for _, gain in tokens) / len(tokens) / 100
+            assert mean == pytest.approx(columns["gain"][int(place)], abs=0.01)
+    assert {name for columns in steps for name in (columns["names"][p] for p in columns["problem"])} <= data[
+        "problems"
+    ].keys()
+    assert len(data["answers"]) == 12 and all(a["final"][2][0][0] for a in data["answers"])
+
+
 def test_same_seed_same_metrics(finished: Path, tmp_path: Path) -> None:
     pmd("run", str(RECIPES / "quickstart.yaml"), "--name", "two", *SMALL, cwd=tmp_path)
     assert without_times(lines(tmp_path / "runs/two/metrics.jsonl")) == without_times(lines(finished / "metrics.jsonl"))

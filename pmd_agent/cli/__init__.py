@@ -21,10 +21,12 @@ from pmd_agent.cli.export import export
 from pmd_agent.cli.init import init
 from pmd_agent.cli.list import list_runs
 from pmd_agent.cli.problems import problems
+from pmd_agent.cli.report import report
 from pmd_agent.cli.run import run
 from pmd_agent.cli.schema import schema
 from pmd_agent.cli.serve import serve
 from pmd_agent.cli.sweep import sweep
+from pmd_agent.cli.watch import watch
 from pmd_agent.errors import OutputError, PMDError
 
 app = typer.Typer(
@@ -35,6 +37,8 @@ app.command()(run)
 app.command()(problems)
 app.command("list")(list_runs)
 app.command()(evaluate)
+app.command()(watch)
+app.command()(report)
 app.command()(compare)
 app.command()(sweep)
 app.add_typer(memory.app, name="memory")

@@ -71,15 +71,19 @@ def alarms(history: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> list
     """One sentence for each bound that this step crosses; a bound that stays crossed is not said again."""
     found = []
     for key, beyond, sentence in _ALARMS:
-        before = [float(row[key]) for row in history if row.get(key) is not None]
-        if now.get(key) is None or not beyond([*before, float(now[key])]):
+        if now.get(key) is None:
             continue
-        if not (before and beyond(before)):
-            start = before[0] if before else float(now[key])
-            last = before[-1] if before else start
-            best = max([*before, float(now[key])])
-            found.append(sentence.format(now=float(now[key]), start=start, before=last, best=best))
+        before = [float(row[key]) for row in history if row.get(key) is not None]
+        values = [*before, float(now[key])]
+        if beyond(values) and not (before and beyond(before)):
+            last = before[-1] if before else values[0]
+            found.append(sentence.format(now=values[-1], start=values[0], before=last, best=max(values)))
     return found
+
+
+def all_alarms(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """(step, sentence) of each alarm of a run, in the order of its steps."""
+    return [(int(row["step"]), sentence) for place, row in enumerate(rows) for sentence in alarms(rows[:place], row)]
 
 
 def _above(bound: float) -> Callable[[Sequence[float]], bool]:

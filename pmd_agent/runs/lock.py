@@ -45,6 +45,22 @@ def is_locked_here(folder: Path) -> bool:
     return folder.resolve() in _held
 
 
+def writer_of(folder: Path) -> int | None:
+    """The process that writes to the folder, as far as that can be told without asking for the lock; None where none does."""
+    try:
+        owner = int((folder / "lock").read_text("ascii"))
+        os.kill(owner, 0)
+    except PermissionError:  # it is another user's
+        return owner
+    except (OSError, ValueError, OverflowError):
+        return None
+    try:  # the number may be another process's by now; where the system lists its locks, that can be told
+        locks = Path("/proc/locks").read_text("ascii").splitlines()
+    except (OSError, ValueError):
+        return owner
+    return owner if not locks or any("FLOCK" in line and f" {owner} " in line for line in locks) else None
+
+
 def _release_in_child() -> None:
     # A forked child shares the lock: left open there, it would outlive a killed owner.
     for descriptor in _held.values():

@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "sklearn", "peft", "litellm", "datasets")
+HEAVY = ("torch", "dspy", "transformers", "chromadb", "numpy", "sklearn", "peft", "litellm", "datasets", "uvicorn")
 
 COMMANDS = [
     [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
     ["memory", "lift"], ["memory", "report"], ["memory", "export"], ["memory", "import"],
-    ["bench"], ["bench", "distill"], ["compare"], ["sweep"],
+    ["bench"], ["bench", "distill"], ["compare"], ["sweep"], ["report"], ["watch"],
 ]  # fmt: skip
 
 CHECK = """
