@@ -58,6 +58,7 @@ class Run:
         verifier: Check | str | None = None,
         reflector: dspy.Module | None = None,
         generaliser: dspy.Module | None = None,
+        environment: Any = None,
         overrides: Sequence[str] = (),
         name: str | None = None,
         resume: bool = False,
@@ -68,6 +69,7 @@ class Run:
 
         Problems are Problems or rows with prompt and answer; test and validation problems that are not given are held out.
         A verifier is called with a problem and a text, and returns a Verdict, a number in [0, 1], a bool, or None.
+        With an environment, a class or function that makes one for each attempt, attempts are episodes (docs/agents.md).
         Its folder is made at the first step. `resume`: go on with the run of this name, if there is one. `quiet`: no lines on
         the terminal; the run's log.txt has them.
         """
@@ -84,7 +86,7 @@ class Run:
         if isinstance(verifier, str):
             checked = resolved.problems.model_copy(update={"verifier": verifier})
             resolved, verifier = resolved.model_copy(update={"problems": checked}), None
-        given = Given(sets, verifier, reflector, generaliser)
+        given = Given(sets, verifier, reflector, generaliser, environment)
         resolved = given.named(resolved)
         folder = resolved.runs / resolved.name
         if not (resume or _follows()):
@@ -101,6 +103,7 @@ class Run:
         verifier: Check | None = None,
         reflector: dspy.Module | None = None,
         generaliser: dspy.Module | None = None,
+        environment: Any = None,
         console: Console | None = None,
         quiet: bool = False,
     ) -> Self:
@@ -117,7 +120,7 @@ class Run:
         recipe, path = directory.recipe, directory.path
         if (recipe.runs / recipe.name).resolve() != path.resolve():  # it was moved, or is looked at from elsewhere
             recipe = recipe.model_copy(update={"runs": path.resolve().parent, "name": path.resolve().name})
-        given = Given(None, verifier, reflector, generaliser)
+        given = Given(None, verifier, reflector, generaliser, environment)
         named = given.named(recipe)
         if named != recipe:
             raise RunError(
@@ -291,7 +294,7 @@ class Run:
             max_problems = max_problems or len(given)  # all that are given, whatever the recipe says of its own
         found = evaluate_run(
             directory, console=self._console, base=base, with_memory=with_memory, max_problems=max_problems,
-            problems=sets, verifier=self._given.verifier,
+            problems=sets, verifier=self._given.verifier, environment=self._given.environment,
         )  # fmt: skip
         return accuracy(found)
 

@@ -108,6 +108,15 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of an episode, after its prompt."""
+
+    role: Literal["assistant", "user", "tool"]
+    """`assistant`: the policy's reply; the others are the environment's."""
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """One attempt of the student, as token ids: text is never tokenised a second time."""
 
@@ -123,11 +132,29 @@ class Rollout:
     logprobs: tuple[float, ...]
     """(T,) the sampling policy's log-probabilities in nats at temperature 1; 0.0 where `written` is False."""
     text: str
-    """The completion decoded, special tokens removed."""
+    """The completion decoded, special tokens removed; of an episode, its turns one after another (`transcript`)."""
     finish_reason: Literal["stop", "length"]
-    """`length`: cut at the token limit."""
+    """`length`: cut at the token limit; of an episode, at any limit."""
     policy_version: int
-    """The version of the weights that really sampled it."""
+    """The version of the weights that really sampled it; of an episode, its first reply."""
+    turns: tuple[Turn, ...] = ()
+    """Of an episode: what was said after the prompt, in order. Empty where the attempt is one answer."""
+    opening: tuple[Mapping[str, str], ...] = ()
+    """Of an episode: the messages of its prompt, where its environment opened with others than the problem's."""
+    account: str = ""
+    """How memory is to tell the episode, where its environment says so. Empty: as the text does."""
+    outcome: Verdict | None = None
+    """What its environment says of it; None where a verifier is to be asked."""
+
+    @property
+    def reply(self) -> str:
+        """What a verifier reads: the text, of an episode its last reply."""
+        return self.replies[-1]
+
+    @property
+    def replies(self) -> tuple[str, ...]:
+        """What the policy wrote: one text, or in an episode several."""
+        return tuple(turn.content for turn in self.turns if turn.role == "assistant") or (self.text,)
 
 
 @dataclass(frozen=True, slots=True)

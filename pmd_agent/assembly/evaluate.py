@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 from pmd_agent.assembly.given import Check, Given
 from pmd_agent.assembly.memory import read_memory
@@ -30,6 +31,7 @@ def evaluate_run(
     on: Recipe | None = None,
     problems: ProblemSets | None = None,
     verifier: Check | None = None,
+    environment: Any = None,
 ) -> list[Outcome]:
     """A run's adapter (or its base) on its test problems, on those given, or on those of `on`, checked as that one says.
 
@@ -43,7 +45,8 @@ def evaluate_run(
     with ExitStack() as opened:
         found = None if base else opened.enter_context(adapter_of(run, "evaluate --base", console.warn))
         adapter = found.folder if found else None
-        check = Given(verifier=verifier).check(recipe) or build_verifier(recipe, console)
+        given = Given(verifier=verifier, environment=environment)
+        check = given.check(recipe) or build_verifier(recipe, console)
         policy, context = frozen_policy(recipe, adapter, console)
         opened.callback(policy.close)
         sets = fitting(recipe, sets, policy, console)
@@ -65,6 +68,7 @@ def evaluate_run(
             generaliser=None,
             trainer=None,
             context=context,
+            environments=given.environments(recipe),
         )
         with console.stage(f"evaluating on {len(parts.test)} problems"):
             return evaluate(parts, Metrics(-1), parts.test, with_memory)

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.assembly.programs import CALLED_WITH, ROLES, Role, named
-from pmd_agent.errors import PipelineError
+from pmd_agent.environment import Environments, environments_from
+from pmd_agent.errors import PipelineError, RecipeError
 from pmd_agent.problems import ProblemSets
+from pmd_agent.problems.environments import environments_of
 from pmd_agent.recipe import Recipe
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import GIVEN, FunctionVerifier, Verifier, check_callable
@@ -35,6 +37,8 @@ class Given:
     verifier: Check | None = None
     reflector: dspy.Module | None = None
     generaliser: dspy.Module | None = None
+    environment: Any = None
+    """A class with start, act and close, or a function that makes such an object."""
 
     def named(self, recipe: Recipe) -> Recipe:
         """The recipe with the names of what is given. Raises PipelineError for a program that cannot be called as it will be."""
@@ -45,7 +49,21 @@ class Given:
         if self.verifier is not None:
             checked = recipe.problems.model_copy(update={"verifier": name_of(self.verifier)})
             recipe = recipe.model_copy(update={"problems": checked})
+        if self.environment is not None:
+            if "environment" not in type(recipe.problems).model_fields:
+                raise RecipeError(
+                    f"problems.type={recipe.problems.type} takes no environment.",
+                    "Give the problems as well, or a file's.",
+                )
+            placed = recipe.problems.model_copy(update={"environment": name_of(self.environment)})
+            recipe = recipe.model_copy(update={"problems": placed})
         return recipe
+
+    def environments(self, recipe: Recipe) -> Environments | None:
+        """What answers the attempts, where they are episodes. Raises RecipeError."""
+        if self.environment is None:
+            return environments_of(recipe.problems)
+        return environments_from(self.environment, name_of(self.environment))
 
     def check(self, recipe: Recipe) -> Verifier | None:
         """The verifier that is given. Raises RecipeError where it cannot be called."""
@@ -67,7 +85,7 @@ def _check_program(role: Role, program: object) -> None:
     check_call(f"The {role} {type(program).__qualname__}", type(program), CALLED_WITH[role])
 
 
-def name_of(check: Check) -> str:
+def name_of(check: Any) -> str:
     """`module:function` where another process finds it so; else `given:` and what it is called."""
     what = check if hasattr(check, "__qualname__") else type(check)
     module, name = what.__module__, what.__qualname__

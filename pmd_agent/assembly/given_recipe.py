@@ -51,7 +51,8 @@ def with_problems(
 
 def differences(one: Recipe, other: Recipe) -> str:
     """In the code that they name."""
-    pairs = [("problems.verifier", one.problems.verifier, other.problems.verifier)]
+    names = ("verifier", "environment")
+    pairs = [(f"problems.{k}", getattr(one.problems, k, None), getattr(other.problems, k, None)) for k in names]
     pairs += [
         (f"pipeline.{k}", getattr(one.pipeline, k), getattr(other.pipeline, k)) for k in ("reflector", "generaliser")
     ]

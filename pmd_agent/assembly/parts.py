@@ -12,6 +12,7 @@ from pmd_agent.assembly.policy import build_policy
 from pmd_agent.assembly.problems import fitting
 from pmd_agent.assembly.programs import Programs, build_programs
 from pmd_agent.console import Console
+from pmd_agent.environment import Environments
 from pmd_agent.errors import RunError
 from pmd_agent.memory import Embedder, Memory
 from pmd_agent.memory.bank import generation_of, import_bank, read_bank, take_back
@@ -50,6 +51,7 @@ class Prepared:
     verifier: Verifier
     embedder: Embedder
     programs: Programs
+    environments: Environments | None = None
 
 
 def prepare(
@@ -61,8 +63,11 @@ def prepare(
         read_bank(recipe.memory.bank)  # what is wrong with it is said now
     embedder = build_embedder(recipe.memory.embedder)
     verifier = given.check(recipe) or build_verifier(recipe, console)
+    environments = given.environments(recipe)
     policy, trainer, context = build_policy(recipe, console, team)
     _warn(recipe, console)
+    if environments is not None and (odd := departure(policy)):
+        console.warn(odd)
     problems = fitting(recipe, problems, policy, console)
     curriculum = Curriculum(problems.train, recipe.rollout.problems, recipe.seed, shuffle=recipe.rollout.shuffle)
     if curriculum.size < recipe.rollout.problems:
@@ -74,7 +79,9 @@ def prepare(
     steps = recipe.steps or recipe.epochs * curriculum.steps_per_epoch
     if trainer is not None:
         trainer.total_steps = steps
-    return Prepared(recipe, steps, problems, curriculum, policy, trainer, context, verifier, embedder, programs)
+    return Prepared(
+        recipe, steps, problems, curriculum, policy, trainer, context, verifier, embedder, programs, environments
+    )
 
 
 def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
@@ -105,6 +112,7 @@ def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
         generaliser=programs.generaliser,
         trainer=ready.trainer,
         context=ready.context,
+        environments=ready.environments,
         prefix=f"g{generation}/" if generation else "",
         history=[row for row in run.metrics() if row["step"] < run.next_step],
     )
@@ -142,6 +150,15 @@ def open_run_memory(run: RunDir, ready: Prepared, console: Console) -> Memory:
         count = import_bank(memory, kept.bank, trial=bool(kept.lift.trial))
         console.info(f"{count} memories from the bank {kept.bank}")
     return memory
+
+
+def departure(policy: Policy) -> str:
+    """A line where a conversation cannot be what the chat template makes of it as a whole; empty else."""
+    turns = getattr(policy, "turns", None)
+    found = turns.departure() if turns is not None else ""
+    return (
+        f"episodes go on from exact token ids, which the chat template would not write so: it {found}" if found else ""
+    )
 
 
 def build_verifier(recipe: Recipe, console: Console) -> Verifier:

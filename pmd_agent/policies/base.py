@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import dspy
 
 
-__all__ = ["Messages", "Policy", "special_tokens_of"]
+__all__ = ["Asked", "Messages", "Policy", "seed_of", "special_tokens_of"]
+
+Asked = tuple[tuple[int, ...], Sampling]
+"""A prompt as token ids, and how its one completion is drawn."""
 
 
 class Policy(Protocol):
@@ -43,6 +46,17 @@ class Policy(Protocol):
         """n completions of each prompt, in the order of the prompts. Raises PolicyError."""
         ...
 
+    serves: bool
+    """Whether `answer` may be called from several threads, as each has something to ask. Else many are asked in one call."""
+
+    def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
+        """A completion of each of these prompts, which may be conversations that it was part of. Raises PolicyError."""
+        ...
+
+    def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
+        """The ids from the end of a reply, whose last id is given, to the beginning of the next, with `said` between them."""
+        ...
+
     def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
         """A DSPy language model bound to these very weights, or to those before the first step; its cache off."""
         ...
@@ -62,6 +76,11 @@ class Policy(Protocol):
     def close(self) -> None:
         """Free what the policy holds."""
         ...
+
+
+def seed_of(sampling: Sampling, problem: int, sample: int, turn: int = 0) -> int:
+    """Of one reply; of a single answer, turn 0."""
+    return sampling.seed * 1_000_003 + problem * 1009 + sample + turn * 7_368_787
 
 
 def special_tokens_of(tokenizer: Any) -> frozenset[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pmd_agent.errors import PolicyError
 from pmd_agent.models.endings import end_ids, padding_id
 from pmd_agent.models.templates import ChatTemplate
-from pmd_agent.policies.base import Messages, special_tokens_of
+from pmd_agent.models.turns import Turns
+from pmd_agent.policies.base import Asked, Messages, seed_of, special_tokens_of
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.policies.generation import Request, generate_all
 from pmd_agent.types import Completion, Sampling
@@ -28,6 +29,8 @@ class LocalPolicy:
     trainer changes the weights in place, so that `load` has only the version to note.
     """
 
+    serves = False
+
     def __init__(
         self,
         model: Any,
@@ -43,6 +46,7 @@ class LocalPolicy:
         self.shares_weights = reload is None
         self.special_tokens = special_tokens_of(tokenizer)
         self._template = ChatTemplate(tokenizer, name, thinking=thinking)
+        self.turns = Turns(self._template, tokenizer)
         self._batch_tokens, self._reload = batch_tokens, reload
         vocabulary = model.config.get_text_config().vocab_size
         self._eos_ids = frozenset(end_ids(name, model.generation_config.eos_token_id, tokenizer, vocabulary))
@@ -61,12 +65,7 @@ class LocalPolicy:
         jobs = [
             (
                 prompt,
-                Sampling(
-                    sampling.temperature,
-                    sampling.top_p,
-                    sampling.max_tokens,
-                    (sampling.seed * 1_000_003 + p * 1009 + g) % SEEDS,
-                ),
+                Sampling(sampling.temperature, sampling.top_p, sampling.max_tokens, seed_of(sampling, p, g)),
             )
             for p, prompt in enumerate(prompts_P)
             for g in range(n)
@@ -114,23 +113,28 @@ class LocalPolicy:
 
     def _answer(self, jobs: Sequence[tuple[Messages, Sampling]]) -> list[Completion]:
         encoded: dict[str, tuple[int, ...]] = {}
-        requests = []
+        asked = []
         for messages, sampling in jobs:
             key = repr(messages)
             if key not in encoded:
                 encoded[key] = tuple(self.encode(messages))
-            room = self.context - len(encoded[key])
+            asked.append((encoded[key], sampling))
+        return self.answer(asked)
+
+    def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
+        return self.turns.between(opening, said, last)
+
+    def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
+        requests = []
+        for ids, sampling in asked_N:
+            room = self.context - len(ids)
             if room < 1:
                 raise PolicyError(
-                    f"A prompt has {len(encoded[key])} tokens, and {self.name} reads {self.context} in all.",
+                    f"A prompt has {len(ids)} tokens, and {self.name} reads {self.context} in all.",
                     "Lower rollout.max_prompt_tokens, memory.max_tokens or pipeline.attempt_chars.",
                 )
-            requests.append(
-                Request(
-                    encoded[key],
-                    Sampling(sampling.temperature, sampling.top_p, min(sampling.max_tokens, room), sampling.seed),
-                )
-            )
+            tokens, seed = min(sampling.max_tokens, room), sampling.seed % SEEDS
+            requests.append(Request(ids, Sampling(sampling.temperature, sampling.top_p, tokens, seed)))
         was_training = self.model.training
         self.model.eval()
         answers = generate_all(

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pmd_agent.policies.base import Messages
+from pmd_agent.policies.base import Asked, Messages
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -21,10 +21,13 @@ class ScriptedPolicy:
     Programs get `insights`, the JSON object that a reflection or generalisation returns.
     """
 
+    serves = False
+
     def __init__(self, answers: Sequence[str], insights: str | None = None) -> None:
         self.answers = list(answers)
         self.insights = insights or json.dumps({"strategies": [], "lessons": [], "behaviors": []})
         self.version, self.shares_weights = 0, True
+        self._answered = 0
         self.special_tokens: frozenset[str] = frozenset()
         self.prompts: list[Messages] = []
         """Every prompt that was sampled from, in order."""
@@ -42,6 +45,18 @@ class ScriptedPolicy:
             [self._completion(prompt, self.answers[next(texts) % len(self.answers)]) for _ in range(n)]
             for prompt in prompts_P
         ]
+
+    def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
+        """Reply number i of the policy's life is answer i, round and round."""
+        found = []
+        for ids, _ in asked_N:
+            text = self.answers[self._answered % len(self.answers)]
+            self._answered += 1
+            found.append(self._completed(ids, text))
+        return found
+
+    def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
+        return tuple(f"\n{chr(10).join(m['content'] for m in said)}\n".encode("utf-8", "replace"))
 
     def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
         import dspy
@@ -70,5 +85,8 @@ class ScriptedPolicy:
         pass
 
     def _completion(self, messages: Messages, text: str) -> Completion:
+        return self._completed(tuple(self.encode(messages)), text)
+
+    def _completed(self, prompt_ids: tuple[int, ...], text: str) -> Completion:
         ids = tuple(text.encode("utf-8", "replace"))
-        return Completion(tuple(self.encode(messages)), ids, (-1.0,) * len(ids), text, "stop", self.version)
+        return Completion(prompt_ids, ids, (-1.0,) * len(ids), text, "stop", self.version)

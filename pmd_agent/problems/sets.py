@@ -35,7 +35,9 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "given": _nothing_given,
 }
 """`problems.type` -> what loads it. It is called with the section's keys, but those that mean the same everywhere."""
-_EVERYWHERE = frozenset(("type", "verifier", "parse", "sandbox", "feedback", "validation_fraction"))
+_EVERYWHERE = frozenset(
+    ("type", "verifier", "parse", "sandbox", "feedback", "validation_fraction", "environment", "episodes")
+)
 
 
 @dataclass(frozen=True, slots=True)

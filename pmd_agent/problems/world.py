@@ -166,7 +166,11 @@ class World:
                 answer=expression.value(self.meaning),
                 system=SYSTEM,
                 kind=kind,
-                data={"domain": domain, "operators": expression.operators},
+                data={
+                    "domain": domain,
+                    "operators": expression.operators,
+                    "steps": [(op, a, b, c) for op, _, a, b, c in expression.steps(self.meaning)],
+                },
             )
         return tuple(found.values())
 

@@ -148,6 +148,8 @@ class Mapped(Section):
     """Of the split."""
     verifier: str = "exact"
     """exact, multiple_choice, math, code, or package.module:function."""
+    environment: str | None = None
+    """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
     parse: Parse = "lenient"
     """How multiple_choice reads a letter: `lenient` takes (B), b, `B: 12 g`; `published` is SDPO's rule (docs/problems.md)."""
     sandbox: SandboxSection = SandboxSection()
@@ -187,6 +189,8 @@ class FunctionProblems(Section):
     validation_fraction: float = Field(0.05, ge=0, lt=1)
     seed: int = 0
     verifier: str = "exact"
+    environment: str | None = None
+    """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
     parse: Parse = "lenient"
     """As for files."""
     sandbox: SandboxSection = SandboxSection()
@@ -203,6 +207,8 @@ class GivenProblems(Section):
     seed: int = 0
     """Of the split."""
     verifier: str = "exact"
+    environment: str | None = None
+    """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
     sandbox: SandboxSection = SandboxSection()
 
 

@@ -91,6 +91,21 @@ class ScriptedPolicySection(Section):
 PolicySection = Annotated[LocalPolicySection | VllmPolicySection | ScriptedPolicySection, Field(discriminator="type")]
 
 
+class EpisodeSection(Section):
+    """Attempts of several turns, at problems that have an environment (docs/agents.md)."""
+
+    turns: int = Field(8, ge=1)
+    """Replies of the policy; the last one is still told to the environment."""
+    tokens: int = Field(8192, ge=1)
+    """Of all that follows the prompt, the environment's messages included."""
+    seconds: float = Field(60.0, gt=0, le=3600)
+    """Of one call of the environment. One that takes longer could not be checked."""
+    observation_chars: int = Field(8000, ge=40)
+    """Of one message of the environment; a longer one loses its middle."""
+    at_once: int = Field(256, ge=1)
+    """Episodes that go on beside each other."""
+
+
 class RolloutSection(Section):
     """Attempts: sampled from the plain prompt."""
 
@@ -103,11 +118,13 @@ class RolloutSection(Section):
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(8192, ge=1)
-    """Of a completion."""
+    """Of a completion; of an episode, of each reply."""
     max_prompt_tokens: int = Field(2048, ge=16)
     """Longer problems are left out at the start, counted and named."""
     success_threshold: float = Field(0.5, gt=0, le=1)
-    """A reward of at least this counts as correct, where a function of yours gives it. (Code: what passes all tests.)"""
+    """A reward of at least this counts as correct, where a function or an environment of yours gives it. (Code: what passes all
+    tests.)"""
+    episode: EpisodeSection = EpisodeSection()
 
 
 # --- evaluation and the whole -------------------------------------------------------------------------------------

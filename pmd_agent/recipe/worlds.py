@@ -28,6 +28,8 @@ class WorldProblems(Section):
     """Test problems of each kind (one operator, two operators), never trained on."""
     validation: int = Field(20, ge=0)
     """Validation problems of each kind."""
+    episodes: bool = False
+    """An operator a turn: an environment says whether a result is right, and asks for the next one."""
     verifier: str = "exact"
 
 

@@ -10,6 +10,7 @@ from functools import update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from pmd_agent.environment import Environments
 from pmd_agent.errors import RunError
 from pmd_agent.memory import Embedder, Memory
 from pmd_agent.policies import Policy
@@ -50,6 +51,8 @@ class Parts:
     """None: the policy stays frozen."""
     context: int
     """Tokens that the policy can read and write in all."""
+    environments: Environments | None = None
+    """What answers an attempt at a problem, where attempts are episodes."""
     prefix: str = ""
     """Leads the ids of all that this run writes, so that they differ from those of a bank."""
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -18,7 +18,7 @@ def remember(
             Experience(
                 id=r.id,
                 problem_id=r.problem_id,
-                text=r.text,
+                text=r.account or r.text,
                 reward=v.reward,
                 correct=bool(v.correct),
                 feedback=v.feedback,

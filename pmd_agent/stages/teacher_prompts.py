@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pmd_agent.distillation.choose_examples import Prompts, TeacherPrompt, has_teacher
-from pmd_agent.distillation.teacher_page import Page, student_messages, teacher_page
+from pmd_agent.distillation.teacher_page import Messages, Page, student_messages, teacher_page
 from pmd_agent.memory import Recalled
 from pmd_agent.stages.parts import Metrics, Parts, due, seed_for, stage
 from pmd_agent.types import Behavior, Insight, Problem, Rollout, TeacherContext, Tier, Verdict
@@ -99,22 +99,35 @@ def _to_teach(
 def teacher_prompt(parts: Parts, context: TeacherContext, rollout: Rollout) -> TeacherPrompt:
     """The page for this rollout as token ids, within what the policy can read before the rollout."""
     room = parts.context - len(rollout.completion_ids)
-    page = page_within(parts, context, rollout.id, room)
+    page = page_within(parts, context, rollout.id, room, [dict(message) for message in rollout.opening])
     ids = tuple(parts.policy.encode(page.messages, thinking=parts.recipe.distill.teacher.thinking))
     if len(ids) > room:
         return TeacherPrompt(None, page.informed)
     return TeacherPrompt(ids, page.informed, page.shown, page.dropped, page.demonstration_cut)
 
 
-def page_within(parts: Parts, context: TeacherContext, rollout_id: str | None, room: int) -> Page:
-    """The teacher's page, its template and system message counted against `room` as well."""
-    bare = student_messages(context.problem)
+def room_for_attempt(parts: Parts) -> int:
+    """Tokens that an attempt may need behind its prompt."""
+    rollout = parts.recipe.rollout
+    return rollout.max_tokens if parts.environments is None else max(rollout.max_tokens, rollout.episode.tokens)
+
+
+def page_within(
+    parts: Parts, context: TeacherContext, rollout_id: str | None, room: int, opening: Messages | None = None
+) -> Page:
+    """The teacher's page, its template and system message counted against `room` as well.
+
+    `opening`: the messages with which an environment opened in place of the problem's own; the memory stands before the last.
+    """
+    if opening and context.problem.prompt:
+        context = replace(context, problem=replace(context.problem, prompt=opening[-1]["content"]))
+    bare = opening or student_messages(context.problem)
     overhead = len(parts.policy.encode([*bare[:-1], {"role": "user", "content": ""}]))
 
     def count(text: str) -> int:
         return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
 
-    return teacher_page(
+    page = teacher_page(
         context,
         rollout_id,
         max_tokens=min(parts.recipe.memory.max_tokens, room - overhead),
@@ -122,6 +135,7 @@ def page_within(parts: Parts, context: TeacherContext, rollout_id: str | None, r
         special_tokens=parts.policy.special_tokens,
         style=parts.recipe.page_style,
     )
+    return replace(page, messages=[*bare[:-1], page.messages[-1]])
 
 
 def _budget(teaching: Prompts) -> dict[str, float]:

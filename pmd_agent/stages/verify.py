@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from pmd_agent.stages.parts import Metrics, Parts, nothing_checked, stage
+from pmd_agent.stages.rollouts import verified as verified_by
 from pmd_agent.types import Problem, Rollout, Verdict
-from pmd_agent.verifiers import verify_all
 
 
 @stage
@@ -15,7 +15,7 @@ def verify(
     parts: Parts, m: Metrics, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]
 ) -> list[list[Verdict]]:
     """A reward for every rollout, None where it could not be checked."""
-    verified = verify_all(parts.verifier, problems_P, [[r.text for r in group] for group in rollouts_PG])
+    verified = verified_by(parts, problems_P, rollouts_PG)
     checked = [v for group in verified.verdicts_PG for v in group if v.reward is not None]
     m.values["unchecked"] = verified.unchecked
     if not checked:

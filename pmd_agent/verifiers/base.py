@@ -44,18 +44,23 @@ def verify_all(
     texts_PG: Sequence[Sequence[str]],
     *,
     timeout_s: float | None = 60.0,
+    known_PG: Sequence[Sequence[Verdict | None]] | None = None,
 ) -> Verified:
     """Every text's verdict, in the shape of `texts_PG`. `timeout_s`: seconds for one verdict, None for no limit.
 
+    Of texts whose verdict is known (an environment's) the verifier is not asked.
+
     A verifier that raises, runs out of time or returns what is no verdict gives UNCHECKED, never a wrong answer.
     """
-    asked = [(problem, text) for problem, texts_G in zip(problems_P, texts_PG, strict=True) for text in texts_G]
+    known_PG = known_PG or [[None] * len(texts_G) for texts_G in texts_PG]
+    rows = zip(problems_P, texts_PG, known_PG, strict=True)
+    asked = [(p, text) for p, texts_G, known_G in rows for text, v in zip(texts_G, known_G, strict=True) if v is None]
 
     def verify_one(pair: tuple[Problem, str]) -> tuple[Verdict, str]:
         return _verify_one(verifier, *pair, timeout_s)
 
     found_N = iter(_side_by_side(verify_one, asked, getattr(verifier, "parallel", 1)))
-    found_PG = [[next(found_N) for _ in texts_G] for texts_G in texts_PG]
+    found_PG = [[next(found_N) if v is None else (v, v.feedback) for v in known_G] for known_G in known_PG]
     reasons = [
         f"{problem.id}: {reason}"
         for problem, found_G in zip(problems_P, found_PG, strict=True)

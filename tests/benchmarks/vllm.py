@@ -54,7 +54,9 @@ def measure(policy: VllmPolicy, settings: argparse.Namespace, in_flight: int) ->
             return sum(len(completion.completion_ids) for group in groups for completion in group)
 
         def through_bare(prompts: Any = prompts, sampling: Sampling = sampling) -> int:
-            bodies = [policy.body(policy.encode(m), settings.samples, sampling, p) for p, m in enumerate(prompts)]
+            bodies = [
+                policy.body(policy.encode(m), settings.samples, sampling, p * 1009) for p, m in enumerate(prompts)
+            ]
             return asyncio.run(bare(policy.server, policy.model_name, bodies, in_flight))
 
         pair = [("bare client", through_bare), ("VllmPolicy", through_policy)]

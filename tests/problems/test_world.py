@@ -105,7 +105,8 @@ def test_a_problem_is_about_its_domains_operators_and_its_answer_is_the_value() 
         middle = apply_rule(world.meaning[first], a, b)
         assert problem.answer == apply_rule(world.meaning[second], middle, c)
         assert problem.system == SYSTEM
-        assert problem.data == {"domain": domain, "operators": (first, second)}
+        steps = [(first, a, b, middle), (second, middle, c, problem.answer)]
+        assert problem.data == {"domain": domain, "operators": (first, second), "steps": steps}
 
 
 def test_every_domain_comes_as_often() -> None:

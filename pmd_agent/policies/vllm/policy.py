@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.models.templates import ChatTemplate
-from pmd_agent.policies.base import Messages, special_tokens_of
+from pmd_agent.models.turns import Turns
+from pmd_agent.policies.base import Asked, Messages, seed_of, special_tokens_of
 from pmd_agent.policies.vllm.client import Lost, NotServed, VllmClient
 from pmd_agent.policies.vllm.server import Server, VllmServer
 from pmd_agent.types import Completion, Sampling
@@ -48,6 +49,7 @@ class VllmPolicy:
     """Samples from a vLLM server and restores what was lost with it; one that is pmd's own is started by `load`."""
 
     shares_weights = False
+    serves = True
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class VllmPolicy:
         self.version = 0
         self.special_tokens = special_tokens_of(tokenizer)
         self.template = ChatTemplate(tokenizer, str(getattr(tokenizer, "name_or_path", "")), thinking=thinking)
+        self.turns = Turns(self.template, tokenizer)
         self.thinking, self.timeout = thinking, timeout
         self._eos_ids, self._in_flight, self._sleeps = sorted(set(eos_ids)), in_flight, sleep
         self._client = VllmClient(connections=in_flight, timeout=timeout)
@@ -100,11 +103,18 @@ class VllmPolicy:
             if key not in encoded:
                 encoded[key] = tuple(self.encode(messages))
             prompts.append(encoded[key])
-        bodies = [self.body(ids, n, sampling, number) for number, ids in enumerate(prompts)]
-        seen = self.ready()
-        answers = self._client.run(self._ask_all(bodies, seen))
-        self.server.worked()
-        return [self._completions(ids, n, a) for ids, a in zip(prompts, answers, strict=True)]
+        # Sample g has this seed + g, as with the local policy.
+        bodies = [self.body(ids, n, sampling, seed_of(sampling, p, 0)) for p, ids in enumerate(prompts)]
+        return self._sampled(bodies, n)
+
+    def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
+        """A completion of each of these prompts. May be called from several threads."""
+        bodies = [self.body(ids, 1, sampling, sampling.seed) for ids, sampling in asked_N]
+        return [found for (found,) in self._sampled(bodies, 1)]
+
+    def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
+        """The ids between a reply and the next one."""
+        return self.turns.between(opening, said, last)
 
     def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
         """A DSPy language model on the same server and adapter (`initial`: none), answers held to their JSON schema."""
@@ -246,8 +256,14 @@ class VllmPolicy:
 
     # ---- a batch
 
-    def body(self, prompt_ids: Sequence[int], n: int, sampling: Sampling, number: int) -> dict[str, Any]:
-        """The request for prompt number `number` of a batch; all that a server may have defaults for is said."""
+    def _sampled(self, bodies: Sequence[dict[str, Any]], n: int) -> list[list[Completion]]:
+        seen = self.ready()
+        answers = self._client.run(self._ask_all(bodies, seen))
+        self.server.worked()
+        return [self._completions(tuple(b["prompt"]), n, a) for b, a in zip(bodies, answers, strict=True)]
+
+    def body(self, prompt_ids: Sequence[int], n: int, sampling: Sampling, seed: int) -> dict[str, Any]:
+        """The request for n completions of a prompt; all that a server may have defaults for is said."""
         room = self.context - len(prompt_ids)
         if room < 1:
             raise PolicyError(
@@ -266,8 +282,7 @@ class VllmPolicy:
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
             "max_tokens": min(sampling.max_tokens, room),
-            "seed": (sampling.seed * 1_000_003 + number * 1009)
-            % SEEDS,  # sample g has this + g, as with the local policy
+            "seed": seed % SEEDS,
             "stop_token_ids": self._eos_ids,
             "logprobs": 0,
             "return_token_ids": True,
