@@ -19,6 +19,7 @@ from pmd_agent.memory.bank import generation_of, import_bank, read_bank, take_ba
 from pmd_agent.policies import Policy
 from pmd_agent.problems import ProblemSets
 from pmd_agent.problems.curriculum import Curriculum
+from pmd_agent.problems.traces import traces_of
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.whole import damage
@@ -113,6 +114,7 @@ def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
         trainer=ready.trainer,
         context=ready.context,
         environments=ready.environments,
+        traces=traces_of(ready.problems.train, ready.recipe.rollout.success_threshold),
         prefix=f"g{generation}/" if generation else "",
         history=[row for row in run.metrics() if row["step"] < run.next_step],
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pmd_agent.arguments import a_count, a_text, kind_of
 from pmd_agent.assembly.memory import open_memory, read_memory
@@ -18,14 +18,19 @@ from pmd_agent.errors import PMDError, RunError
 from pmd_agent.memory import Entry, Memory, recall
 from pmd_agent.memory.backend.codec import tier_of
 from pmd_agent.memory.bank import BEFORE, take_back
+from pmd_agent.problems.parse_rows import BadRow
+from pmd_agent.problems.traces import chat_of, reward_of, trace_id
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.disk import told
+from pmd_agent.runs.files import append_line
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.lock import is_locked_here, lock_folder, unlock_folder
 from pmd_agent.stages import wanted
 from pmd_agent.types import BY_HAND, TIERS, Behavior, Experience, Insight, Problem, Tier
 
-E = TypeVar("E", Behavior, Insight)
+E = TypeVar("E", Behavior, Insight, Experience)
+TRACES = "traces.jsonl"
+"""In the run's folder: what `learn` was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ class RunMemory:
         """What a teacher would read beside a problem: one of the run's by its id or text, or any other."""
         problem = self._asked(problem)
         recipe = self.run.recipe
-        (found,) = recall(self.store, [problem], [[]], wanted(recipe, self.run.next_step))
+        known = problem if problem.id else replace(problem, id=trace_id(problem.prompt))
+        (found,) = recall(self.store, [known], [[]], wanted(recipe, self.run.next_step))
         count, special_tokens = self._tokens
         budget = recipe.memory.max_tokens
         page = teacher_page(
@@ -188,6 +194,28 @@ class RunMemory:
         step = self._step()
         made = Insight(self._free_id(), problem.id, kind, text, 1.0, (), step, max(0, step + 1), program=BY_HAND)
         return self._add(made)
+
+    def learn(self, trajectory: Sequence[Mapping[str, Any]], reward: float, *, feedback: str = "") -> Experience:
+        """What an application tried, and how good it was, into experience memory and into the run's traces.jsonl.
+
+        The trajectory is a chat in OpenAI's message format, with the replies and what was said to them. A page of memory before
+        the question is not the question: give the messages without it. Whatever asks the same question again recalls it, and a
+        run of problems.type=traces on that file distils it. Raises RunError where it is no such chat.
+        """
+        try:
+            chat, worth = chat_of(trajectory), reward_of(reward)
+        except BadRow as fault:
+            hint = "Give messages with role and content, and a reward in [0, 1]."
+            raise RunError(f"That cannot be learnt from: {fault}.", hint) from None
+        step = self._step()
+        problem = self.problem(chat.prompt)
+        made = Experience(
+            self._free_id(), problem.id or trace_id(chat.prompt), chat.text, worth,
+            worth >= self.run.recipe.rollout.success_threshold, feedback, None, step, max(0, step + 1),
+        )  # fmt: skip
+        self._add(made)
+        append_line(self.run.path / TRACES, {"messages": list(trajectory), "reward": worth, "feedback": feedback})
+        return made
 
     def _owned(self) -> Memory:
         """The memory itself, with the last commit's state in it."""

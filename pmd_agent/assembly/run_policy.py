@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from types import TracebackType
@@ -124,6 +124,26 @@ class RunPolicy:
         if n is None:
             return texts[0][0] if single else [group[0] for group in texts]
         return texts[0] if single else texts
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        seed: int = 0,
+    ) -> str:
+        """The reply to a conversation, messages with role and content: what an agent loop asks for, turn by turn."""
+        self._check_open()
+        recipe = self.run.recipe
+        sampling = Sampling(
+            recipe.evaluate.temperature if temperature is None else temperature,
+            recipe.evaluate.top_p,
+            max_tokens or recipe.rollout.max_tokens,
+            seed,
+        )
+        ((completion,),) = self.policy.sample([[dict(message) for message in messages]], 1, sampling)
+        return completion.text
 
     def lm(self, *, temperature: float = 0.0, max_tokens: int | None = None, seed: int = 0) -> dspy.LM:
         """The same weights as a language model of DSPy, its cache off. Above temperature 0 what is asked again is drawn anew."""

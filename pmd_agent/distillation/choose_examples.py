@@ -63,11 +63,11 @@ class Chosen:
 
 
 def has_teacher(recipe: Recipe, rollout: Rollout, verdict: Verdict) -> bool:
-    """Whether a teacher supervises the rollout: it was checked, wrote something, and is not reinforced.
+    """Whether a teacher supervises the rollout: it was checked (or nothing checks any), wrote something, and is not reinforced.
 
     method=grpo reinforces all of them; distill.routing=srpo the correct ones (SRPO, arXiv 2604.02288).
     """
-    return _counts(rollout, verdict) and not _reinforced(recipe, verdict)
+    return _counts(recipe, rollout, verdict) and not _reinforced(recipe, verdict)
 
 
 def choose_examples(
@@ -85,7 +85,7 @@ def choose_examples(
     """
     chosen = Chosen()
     for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True):
-        group = [(r, v) for r, v in zip(rollouts_G, verdicts_G, strict=True) if _counts(r, v)]
+        group = [(r, v) for r, v in zip(rollouts_G, verdicts_G, strict=True) if _counts(recipe, r, v)]
         weighted = recipe.distill.weighting == "pass_rate"
         weight = pass_rate_weight([bool(v.correct) for _, v in group]) if weighted else 1.0
         normalise = recipe.distill.grpo.normalise
@@ -130,8 +130,8 @@ def example_of(
     )
 
 
-def _counts(rollout: Rollout, verdict: Verdict) -> bool:
-    return verdict.reward is not None and any(rollout.written)
+def _counts(recipe: Recipe, rollout: Rollout, verdict: Verdict) -> bool:
+    return (verdict.reward is not None or not recipe.judged) and any(rollout.written)
 
 
 def _reinforced(recipe: Recipe, verdict: Verdict) -> bool:

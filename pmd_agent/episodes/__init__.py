@@ -4,11 +4,9 @@ host.py        calls an environment, with a time limit
 checked.py     what it says and gives, checked: an environment is somebody's program
 play.py        one episode, from the first message to the reward
 side_by_side.py   many at once, each at its own pace
-transcript.py  an episode as a text, for memory, reflector and teacher
 """
 
 from pmd_agent.episodes.play import Job, Limits, Played
 from pmd_agent.episodes.side_by_side import play_all
-from pmd_agent.episodes.transcript import transcript
 
-__all__ = ["Job", "Limits", "Played", "play_all", "transcript"]
+__all__ = ["Job", "Limits", "Played", "play_all"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pmd_agent.environment import Environments, environments_from, import_environments
 from pmd_agent.errors import RecipeError
+from pmd_agent.problems.tickets import TicketEpisode
 from pmd_agent.problems.world_episode import WorldEpisode
 from pmd_agent.recipe.problems import Problems
-from pmd_agent.recipe.worlds import WorldProblems
+from pmd_agent.recipe.worlds import TicketProblems, WorldProblems
 
 GIVEN = "given:"
 """Leads the name of an environment that was given as an object, and that no other process can import."""
@@ -16,6 +17,8 @@ def environments_of(section: Problems) -> Environments | None:
     """None where attempts are single answers. Raises RecipeError."""
     if isinstance(section, WorldProblems):
         return environments_from(WorldEpisode, "world") if section.episodes else None
+    if isinstance(section, TicketProblems):
+        return environments_from(TicketEpisode, "tickets")
     name: str | None = getattr(section, "environment", None)
     if name is None:
         return None

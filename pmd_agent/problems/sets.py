@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pmd_agent.errors import ProblemError
-from pmd_agent.problems import custom_rows, house_rules, humaneval, livecodebench, mathematics, mbpp, sciknoweval, world
+from pmd_agent.problems import (
+    custom_rows,
+    house_rules,
+    humaneval,
+    livecodebench,
+    mathematics,
+    mbpp,
+    sciknoweval,
+    tickets,
+    traces,
+    world,
+)
 from pmd_agent.problems.function import load_function
 from pmd_agent.problems.instructions import instructions
 from pmd_agent.problems.split import Split, hold_out
@@ -24,6 +35,7 @@ def _nothing_given(**_: object) -> Split:
 SOURCES: dict[str, Callable[..., Split]] = {
     "world": world.load,
     "house_rules": house_rules.load,
+    "tickets": tickets.load,
     "sciknoweval": sciknoweval.load,
     "livecodebench": livecodebench.load,
     "humaneval": humaneval.load,
@@ -33,6 +45,7 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "hub": custom_rows.load_from_hub,
     "python": load_function,
     "given": _nothing_given,
+    "traces": traces.load,
 }
 """`problems.type` -> what loads it. It is called with the section's keys, but those that mean the same everywhere."""
 _EVERYWHERE = frozenset(
@@ -54,7 +67,11 @@ class ProblemSets:
 def load_problems(section: Problems) -> ProblemSets:
     """The problems that a recipe names, split three ways. Raises ProblemError."""
     keys = [name for name in type(section).model_fields if name not in _EVERYWHERE]
-    return divided(SOURCES[section.type](**{name: getattr(section, name) for name in keys}), section)
+    given = {name: getattr(section, name) for name in keys}
+    if not getattr(section, "judged", True):  # nothing can be measured, so nothing is held out
+        split = SOURCES[section.type](**given | {"test_fraction": 0.0})
+        return ProblemSets(split.train, (), (), split.skipped)
+    return divided(SOURCES[section.type](**given), section)
 
 
 def divided(split: Split, section: Problems) -> ProblemSets:

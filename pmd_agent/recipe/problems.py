@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from pmd_agent.recipe.section import Section
-from pmd_agent.recipe.worlds import HouseRulesProblems, WorldProblems
+from pmd_agent.recipe.worlds import HouseRulesProblems, TicketProblems, WorldProblems
 
 
 class Bounds(Section):
@@ -212,6 +212,32 @@ class GivenProblems(Section):
     sandbox: SandboxSection = SandboxSection()
 
 
+class TraceProblems(Section):
+    """Chats with rewards, as an application has had them: they go into memory, and the policy practises on their first turns."""
+
+    type: Literal["traces"] = "traces"
+    path: Path
+    """JSONL: an object a line with `messages` (OpenAI's format), `reward` in [0, 1], and maybe `feedback` and `kind`."""
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    """Held out of each kind, where a verifier or an environment can measure."""
+    validation_fraction: float = Field(0.05, ge=0, lt=1)
+    max_bad_fraction: float = Field(0.0, ge=0, lt=1)
+    """Share of lines that may be unusable before loading is an error."""
+    seed: int = 0
+    """Of the split."""
+    verifier: str = "none"
+    """none: nothing judges the policy's own attempts. They are taught by a teacher that reads the memory of the chats, and enter no
+    memory themselves. Or a verifier's name, as for files."""
+    environment: str | None = None
+    """As for files."""
+    sandbox: SandboxSection = SandboxSection()
+
+    @property
+    def judged(self) -> bool:
+        """Whether the policy's own attempts get a verdict."""
+        return self.verifier != "none" or self.environment is not None
+
+
 class MathProblems(Section):
     """Questions with a mathematical answer: GSM8K, MATH, and what has the fields of one of them."""
 
@@ -269,6 +295,7 @@ class MbppProblems(Section):
 Problems = Annotated[
     WorldProblems
     | HouseRulesProblems
+    | TicketProblems
     | SciKnowEvalProblems
     | LiveCodeBenchProblems
     | HumanEvalProblems
@@ -277,6 +304,7 @@ Problems = Annotated[
     | FileProblems
     | HubProblems
     | FunctionProblems
-    | GivenProblems,
+    | GivenProblems
+    | TraceProblems,
     Field(discriminator="type"),
 ]

@@ -17,7 +17,7 @@ from pmd_agent.recipe.memory import MemorySection
 from pmd_agent.recipe.pipeline import PipelineSection
 from pmd_agent.recipe.problems import Problems, SciKnowEvalProblems
 from pmd_agent.recipe.section import Section
-from pmd_agent.recipe.worlds import HouseRulesProblems, WorldProblems
+from pmd_agent.recipe.worlds import HouseRulesProblems, TicketProblems, WorldProblems
 
 # --- policy -------------------------------------------------------------------------------------------------------
 
@@ -185,6 +185,11 @@ class Recipe(Section):
         """How programs are asked: another model than the policy reads what instruct models read."""
         return "plain" if self.pipeline.style == "auto" and self.pipeline.lm.model else self.page_style
 
+    @property
+    def judged(self) -> bool:
+        """Whether attempts get verdicts. Where nothing judges them they are still taught, and nothing is measured."""
+        return getattr(self.problems, "judged", True)
+
     @model_validator(mode="before")
     @classmethod
     def _method(cls, data: Any) -> Any:
@@ -206,9 +211,18 @@ class Recipe(Section):
             raise ValueError(
                 "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
             )
-        drifts = isinstance(self.problems, WorldProblems | HouseRulesProblems) and self.problems.drift
-        if drifts and self.rollout.shuffle:
+        made_up = WorldProblems | HouseRulesProblems | TicketProblems
+        if isinstance(self.problems, made_up) and self.problems.drift and self.rollout.shuffle:
             raise ValueError("problems.drift begins with the second half of the problems: set rollout.shuffle=false")
+        if not self.judged and (self.method != "pmd" or self.distill.routing != "none" or self.memory.lift.trial):
+            raise ValueError(
+                "problems.verifier=none: nothing judges the attempts, so there is nothing to reinforce, to show to siblings, or to "
+                "try memories on: set a verifier, or leave method, distill.routing and memory.lift.trial as they are"
+            )
+        if not self.judged and not (self.memory.tiers and self.memory.persist):
+            raise ValueError(
+                "problems.type=traces teaches by memory: leave memory.tiers and memory.persist as they are"
+            )
         lift = self.memory.lift
         if lift.trial and lift.harmful is None:
             raise ValueError("memory.lift.trial ends by memory.lift.harmful: set it, or leave out the trial")

@@ -64,3 +64,22 @@ class HouseRulesProblems(Section):
     validation: int = Field(16, ge=0)
     """Validation tasks of each kind."""
     verifier: str = "parts"
+
+
+class TicketProblems(Section):
+    """A made-up ticket system of six calls with quirks that no document states: attempts are episodes (docs/agents.md)."""
+
+    type: Literal["tickets"] = "tickets"
+    seed: int = 0
+    """Decides the quirks: order of calls, units, fields, scales, spellings, error numbers."""
+    drift: float = Field(0.0, ge=0, le=1)
+    """Share of the quirks that are others from the second half of the training problems on, and in the tests. Wants
+    rollout.shuffle=false."""
+    train: int = Field(96, ge=1)
+    """Training problems: open, assign and close in turn."""
+    test: int = Field(30, ge=1)
+    """Test problems of each kind, never trained on."""
+    validation: int = Field(10, ge=0)
+    """Validation problems of each kind."""
+    verifier: Literal["environment"] = "environment"
+    """The environment judges."""

@@ -81,6 +81,15 @@ def append(path: Path, content: bytes, *, last: bool) -> int:
         return before + len(content)
 
 
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """One more line of JSON, on disk when this returns. What a kill left of an earlier one goes. Raises OSError."""
+    content = path.read_bytes() if path.is_file() else b""
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        shorten(path, whole)
+    append(path, to_json(row) + b"\n", last=True)
+
+
 def _write(file: io.FileIO, content: bytes) -> None:
     left = memoryview(content)
     while left:

@@ -23,6 +23,8 @@ def evaluate(
     `samples` of each; None: as many as the recipe says.
     """
     settings = parts.recipe.evaluate
+    if not problems:
+        return []
     # The same seed each time: differences between evaluations are not differences between draws.
     sampling = Sampling(
         settings.temperature, settings.top_p, parts.recipe.rollout.max_tokens, seed_for(parts.recipe, 0, 3)

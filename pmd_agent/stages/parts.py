@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
@@ -17,7 +17,7 @@ from pmd_agent.policies import Policy
 from pmd_agent.problems.curriculum import Curriculum
 from pmd_agent.recipe import Recipe
 from pmd_agent.runs.program_trace import ProgramTrace
-from pmd_agent.types import Problem
+from pmd_agent.types import Experience, Problem
 from pmd_agent.verifiers import Verified, Verifier
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Parts:
     """Tokens that the policy can read and write in all."""
     environments: Environments | None = None
     """What answers an attempt at a problem, where attempts are episodes."""
+    traces: Mapping[str, tuple[Experience, ...]] = field(default_factory=dict)
+    """Problem id -> what others have tried: chats of an application (problems.type=traces)."""
     prefix: str = ""
     """Leads the ids of all that this run writes, so that they differ from those of a bank."""
     history: list[dict[str, Any]] = field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pmd_agent.stages.parts import Metrics, Parts, frozen, stage
 from pmd_agent.types import Experience, Rollout, Verdict
@@ -12,8 +13,8 @@ from pmd_agent.types import Experience, Rollout, Verdict
 def remember(
     parts: Parts, m: Metrics, rollouts_PG: Sequence[Sequence[Rollout]], verdicts_PG: Sequence[Sequence[Verdict]]
 ) -> list[list[Experience]]:
-    """Every checked rollout, with its verdict, into experience memory."""
-    experiences_PG = [
+    """Every checked rollout, with its verdict, into experience memory; and what others have tried, once."""
+    tried_PG = [
         [
             Experience(
                 id=r.id,
@@ -31,6 +32,16 @@ def remember(
         ]
         for rollouts_G, verdicts_G in zip(rollouts_PG, verdicts_PG, strict=True)
     ]
+    experiences_PG = [
+        [*others_of(parts, m, rollouts_G[0].problem_id), *tried_G]
+        for rollouts_G, tried_G in zip(rollouts_PG, tried_PG, strict=True)
+    ]
     if not frozen(parts, m.step):
         parts.memory.add_experiences([e for group in experiences_PG for e in group])
     return experiences_PG
+
+
+def others_of(parts: Parts, m: Metrics, problem_id: str) -> list[Experience]:
+    """The chats about this problem that are not in memory yet: as if they had been attempts of this step."""
+    given = [replace(e, step=m.step, policy_version=parts.policy.version) for e in parts.traces.get(problem_id, ())]
+    return [e for e in given if parts.memory.get(e.id) is None]

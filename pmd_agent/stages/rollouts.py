@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from pmd_agent.distillation.teacher_page import Messages, student_messages
-from pmd_agent.episodes import Job, Limits, Played, play_all, transcript
+from pmd_agent.episodes import Job, Limits, Played, play_all
 from pmd_agent.policies.base import seed_of
 from pmd_agent.stages.parts import Parts
+from pmd_agent.transcript import transcript
 from pmd_agent.types import Completion, Problem, Rollout, Sampling, Verdict
 from pmd_agent.verifiers import Verified, verify_all
 

@@ -14,9 +14,11 @@ from pmd_agent.types import Problem, Rollout, Verdict
 def verify(
     parts: Parts, m: Metrics, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]
 ) -> list[list[Verdict]]:
-    """A reward for every rollout, None where it could not be checked."""
+    """A reward for every rollout, None where it could not be checked, or nothing judges."""
     verified = verified_by(parts, problems_P, rollouts_PG)
     checked = [v for group in verified.verdicts_PG for v in group if v.reward is not None]
+    if not parts.recipe.judged:
+        return verified.verdicts_PG
     m.values["unchecked"] = verified.unchecked
     if not checked:
         raise nothing_checked(verified)

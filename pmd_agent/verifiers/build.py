@@ -9,6 +9,7 @@ from typing import Any
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe.problems import Problems, SandboxSection
 from pmd_agent.verifiers.base import Verifier
+from pmd_agent.verifiers.by_environment import ByEnvironment, Nobody
 from pmd_agent.verifiers.code import CodeVerifier, Limits
 from pmd_agent.verifiers.exact import Exact
 from pmd_agent.verifiers.function import import_verifier
@@ -24,6 +25,8 @@ BUILT_IN: dict[str, Callable[..., Verifier]] = {
     "parts": Parts,
     "math": Mathematics,
     "code": CodeVerifier,
+    "environment": ByEnvironment,
+    "none": Nobody,
 }
 
 
@@ -48,7 +51,7 @@ def verifier_of(section: Problems, success_threshold: float) -> Verifier:
 
 
 def build_verifier(name: str, success_threshold: float = 0.5, **settings: Any) -> Verifier:
-    """`multiple_choice`, `exact`, `parts`, `math`, `code`, or `package.module:function` of the user's own.
+    """`multiple_choice`, `exact`, `parts`, `math`, `code`, `environment`, `none`, or `package.module:function` of your own.
 
     `success_threshold`, in (0, 1], is the reward from which an attempt is correct, for functions; the others say themselves.
     `settings` are those of `code` (see CodeVerifier), `parts` or `multiple_choice`, and are for no other. VerifierError where

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights
+from pmd_agent.pipelines.prompts import choose_attempts, render_attempts, render_insights, where_they_part
 from pmd_agent.types import Experience
 
 
@@ -94,3 +94,28 @@ def test_the_best_supported_insights_are_kept(make: SimpleNamespace) -> None:
     assert text == "- m (2)\n- z (3)"
     assert {i.text for i in shown} == {"m", "z"}
     assert render_insights([], 3) == ("", [])
+
+
+def episode(*turns: str) -> str:
+    return "\n".join(f"Turn {n}\n{turn}" for n, turn in enumerate(turns, 1))
+
+
+def test_episodes_are_read_where_they_part() -> None:
+    best = episode("open\n> ok", "log 30\n> ok", "close\n> ok", "done")
+    same_start = episode("open\n> ok", "log 30\n> ok", "assign\n> error 41", "done")
+    other = episode("close\n> error 41", "done")
+    shorter = episode("open\n> ok", "log 30\n> ok")
+    found = where_they_part([best, same_start, other, shorter, "Turn around.", ""])
+    assert found[0] == best and found[2] == other and found[4:] == ["Turn around.", ""]
+    assert found[1] == "(Turns 1 to 2: as in attempt 1)\nTurn 3\nassign\n> error 41\nTurn 4\ndone"
+    assert found[3] == "(Turn 1: as in attempt 1)\nTurn 2\nlog 30\n> ok"
+
+
+def test_the_part_that_differs_is_not_cut_for_the_one_that_does_not() -> None:
+    long = "x" * 3000
+    attempts = [
+        Experience("0/p/0", "p", episode(long, "right"), 1.0, True, "", None, 0, 0),
+        Experience("0/p/1", "p", episode(long, "wrong " + "y" * 300), 0.0, False, "", None, 0, 0),
+    ]
+    shown = render_attempts(attempts, 400)
+    assert "[2] failed\n(Turn 1: as in attempt 1)\nTurn 2\nwrong " + "y" * 300 in shown
