@@ -105,7 +105,9 @@ class Trackio:
     def start(self, run: Told, next_step: int) -> None:
         import trackio
 
-        self._run = trackio.init(project="pmd", name=run.name, config=dict(run.config), resume="allow")
+        # It knows a run by its name alone.
+        name = f"{run.name}-{run.id[:6]}"
+        self._run = trackio.init(project="pmd", name=name, config=dict(run.config), resume="allow")
 
     def log(self, step: int, figures: Mapping[str, float], samples: Sequence[Mapping[str, Any]]) -> None:
         self._run.log(dict(figures), step=step)

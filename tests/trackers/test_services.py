@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
 from pmd_agent.trackers.base import Told
-from pmd_agent.trackers.services import MLflow, TensorBoard, Wandb
+from pmd_agent.trackers.services import MLflow, TensorBoard, Trackio, Wandb
 
 SAMPLE = [{"problem": "p", "text": "4", "reward": 1.0, "correct": True, "feedback": ""}]
 
@@ -72,3 +74,25 @@ def test_wandb(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.1)
     assert kept[0].stat().st_size > 2000, "recipe, figures and summary"
     assert len(list(kept[0].parent.glob("files/media/table/samples*.json"))) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_trackio(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(told.folder))
+    pytest.importorskip("trackio")
+    for step in (1, 2):  # gone on with after the first
+        tracker = Trackio()
+        tracker.start(told, step - 1)
+        tracker.log(step, {"reward": step / 10}, [])
+        if step == 2:
+            tracker.finish({"final.free": 0.75})
+        else:
+            tracker._run.finish()
+    with sqlite3.connect(told.folder / "pmd.db") as kept:
+        rows = kept.execute("select run_name, step, metrics from metrics order by id").fetchall()
+    assert {name for name, _, _ in rows} == {"one-012345"}
+    assert [(step, json.loads(text)) for _, step, text in rows] == [
+        (1, {"reward": 0.1}),
+        (2, {"reward": 0.2}),
+        (3, {"summary/final/free": 0.75}),
+    ]
