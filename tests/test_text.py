@@ -65,7 +65,7 @@ def test_what_is_in_the_last_box(text: str, inside: str | None) -> None:
 
 
 def test_many_boxes_take_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert last_boxed(r"\boxed{" * 20_000 + "}" * 20_000) == ""
     assert last_boxed(r"\boxed{" * 20_000) is None
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -53,11 +53,12 @@ def test_schema_and_version_import_nothing_heavy() -> None:
 
 def test_help_takes_less_than_half_a_second() -> None:
     def seconds() -> float:
-        started = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-m", "pmd_agent", "--help"], capture_output=True, check=True, timeout=60)
-        return time.perf_counter() - started
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    # The best of several: what is measured is the program, not what else the machine does.
+    # The processor's time, and the best of several: what is measured is the program, not what else the machine does.
     best = min(seconds() for _ in range(5))
     assert best < 0.5
 

@@ -215,9 +215,9 @@ def test_long_runs_of_one_character_are_read_at_once(character: str) -> None:
     """Linear: a degenerate attempt does not hold up the run."""
     import time
 
-    started = time.perf_counter()
+    started = time.process_time()
     one_line(quoted(character * (100_000 // len(character))))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_the_generaliser_reads_views_too(answers: type, make: SimpleNamespace) -> None:

@@ -89,6 +89,6 @@ def test_any_order_of_tags_is_taken(text: str) -> None:
     ],
 )
 def test_a_tag_repeated_for_ever_takes_no_longer(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     tagged_answer(text)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0

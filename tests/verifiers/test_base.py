@@ -80,7 +80,7 @@ def test_a_check_that_fails_is_no_wrong_answer(text: str, reason: str) -> None:
 def test_a_check_that_hangs_is_interrupted_even_if_it_catches_everything() -> None:
     start = time.perf_counter()
     verified = verify_all(Scripted(), PROBLEMS[:1], [["hang", "fine"]], timeout_s=0.2)
-    assert time.perf_counter() - start < 2.0
+    assert time.perf_counter() - start < 10.0
     assert verified.verdicts_PG[0][0] == NEITHER and verified.verdicts_PG[0][1].correct
     assert verified.unchecked == 1 and verified.first_reason == "p: TimeoutError: no verdict within 0.2 s"
 

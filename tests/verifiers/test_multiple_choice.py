@@ -411,6 +411,6 @@ def test_any_text_gets_a_verdict(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["A , ", "( ", ") ", "A: ", "the ", "A or ", "\\boxed{", "A.\n", "option "])
 def test_a_long_answer_takes_no_time(part: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     VERIFIER.verify(problem(), tagged(part * 20_000 + "x?"))
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
