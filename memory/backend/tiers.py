@@ -214,7 +214,10 @@ def open_copy(path: Path, embedder: Embedder) -> tuple[TierStore, ExitStack]:
                 f"The memory at {path} cannot be copied to be read: {error}",
                 f"Reading takes room for a copy in {tempfile.gettempdir()}; TMPDIR names another place.",
             ) from error
-        tables, closing = open_folder(copy / path.name, embedder)
+        try:
+            tables, closing = open_folder(copy / path.name, embedder)
+        except MemoryStoreError as error:  # of the folder, not of the copy that nobody knows of
+            raise MemoryStoreError(error.message.replace(str(copy / path.name), str(path)), error.hint) from None
         opened.enter_context(closing)
         return tables, opened.pop_all()
 

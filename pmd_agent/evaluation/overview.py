@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pmd_agent.errors import PMDError
+from pmd_agent.errors import PMDError, RunError
 from pmd_agent.recipe import ScriptedPolicySection
 from pmd_agent.runs.folder import RunDir
 
@@ -29,17 +29,24 @@ def _row(folder: Path, runs: Path) -> dict[str, Any]:
     }
     try:
         run = RunDir.open(folder)
-        base, final = (run.read_json(f"evaluation/{name}.json") or {} for name in ("base", "final"))
         return row | {
             "state": "finished" if run.finished else "unfinished",
             "method": run.recipe.method,
             "model": "scripted" if isinstance(run.recipe.policy, ScriptedPolicySection) else run.recipe.policy.model,
             "step": run.next_step,
             "steps": (run.read_json("summary.json") or {}).get("steps") or run.recipe.steps,
-            "base": base.get("avg"),
-            "final": final.get("avg"),
-            "base_unchecked": base.get("unchecked_share") or 0.0,
-            "final_unchecked": final.get("unchecked_share") or 0.0,
+            "base": _share(run, "base", "avg"),
+            "final": _share(run, "final", "avg"),
+            "base_unchecked": _share(run, "base", "unchecked_share") or 0.0,
+            "final_unchecked": _share(run, "final", "unchecked_share") or 0.0,
         }
     except PMDError as error:
         return row | {"state": "damaged", "why": str(error)}
+
+
+def _share(run: RunDir, name: str, key: str) -> float | None:
+    """Of what was measured. Raises RunError where it is no number."""
+    found = (run.read_json(f"evaluation/{name}.json") or {}).get(key)
+    if found is not None and not isinstance(found, int | float):
+        raise RunError(f"{run.path}/evaluation/{name}.json is damaged: {key} is {found!r}.", "Restore it from a copy.")
+    return found

@@ -61,3 +61,10 @@ def test_a_doctor_for_programs() -> None:
     assert {"name", "state", "found", "mend"} <= set(rows[0]) and any(
         row["name"].lower().startswith("python") for row in rows
     )
+
+
+def test_a_figure_that_is_none_is_damage_of_one_run(runs: Path) -> None:
+    (runs / "one" / "evaluation" / "base.json").write_text('{"avg": "x"}')
+    found = {row["name"]: row for row in overview(runs)}
+    assert found["one"]["state"] == "damaged" and "base.json is damaged: avg is 'x'" in found["one"]["why"]
+    assert CliRunner().invoke(app, ["list", str(runs)]).exit_code == 0

@@ -142,3 +142,15 @@ def test_a_folder_that_cannot_be_copied_says_so(tmp_path: Path) -> None:
         (tmp_path / "memory" / "a").touch()
         with pytest.raises(OSError):
             snapshot.copy_folder(tmp_path / "memory", tmp_path / "file" / "below", apart=apart)
+
+
+def test_damage_is_told_of_the_folder_and_not_of_its_copy(tmp_path: Path) -> None:
+    folder = tmp_path / "memory"
+    Memory.open(folder, HashingEmbedder(64)).close()
+    for name, content in (("memory.json", b""), ("chroma/chroma.sqlite3", b"SQLite format 3\0" + b"x" * 5000)):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(content)
+        with pytest.raises(MemoryStoreError) as caught:
+            Memory.snapshot(folder, HashingEmbedder(64), 0)
+        assert str(folder) in caught.value.message and "pmd-memory-" not in caught.value.message
+        (folder / name).write_bytes(whole)
