@@ -48,6 +48,7 @@ def build_trainer(
         special_ids=tokenizer.all_special_ids,
         team=team,
         device=device,
+        warn=warn,
     )
     if learning.share_prefixes and trainer.forward.unshared:
         warn(f"each rollout is computed whole, its prompt too (docs/engine.md): {trainer.forward.unshared}")

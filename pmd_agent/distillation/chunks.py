@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from pmd_agent.distillation.compiled import Guarded
 from pmd_agent.distillation.losses import Judged, Tokens
 from pmd_agent.distillation.room import free_bytes, positions
 
-Objective = Callable[[Tensor, list[Tensor], Tokens], Judged]
-"""From (N, D) hidden states of the student and of those it is compared with."""
+Objective = Callable[[Tensor, list[Tensor], Tokens, bool], Judged]
+"""From (N, D) hidden states of the student and of those it is compared with; and whether it may be compiled."""
 CHUNK = 1024
 """Positions whose logits exist at one time on a CPU, at most; on a GPU its memory decides (room.py)."""
 LOGITS = 1 << 25
@@ -38,6 +39,7 @@ def backward(
     *,
     total: float,
     vocabulary: int,
+    guard: Guarded,
 ) -> Judged:
     """Adds the gradient of sum(weight x loss) / total to whatever `student_ND` and the objective were made of.
 
@@ -46,11 +48,16 @@ def backward(
     """
     judged, back = [], []
     for part, t in chunks(tokens, vocabulary):
-        hidden_ND = student_ND[part].detach().requires_grad_()
-        found = objective(hidden_ND, [h[part] for h in others_ND], t)
-        ((found.loss_N * t.weight_N).sum() / total).backward()
-        assert hidden_ND.grad is not None
-        back.append(hidden_ND.grad)
-        judged.append(Judged(*(column.detach() for column in found)))
+
+        def work(fast: bool, part: slice = part, t: Tokens = t) -> tuple[Judged, Tensor]:
+            hidden_ND = student_ND[part].detach().requires_grad_()
+            found = objective(hidden_ND, [h[part] for h in others_ND], t, fast)
+            ((found.loss_N * t.weight_N).sum() / total).backward()
+            assert hidden_ND.grad is not None
+            return Judged(*(column.detach() for column in found)), hidden_ND.grad
+
+        found, gradient = guard.run(work, device=student_ND.device)
+        judged.append(found)
+        back.append(gradient)
     student_ND.backward(torch.cat(back))
     return Judged(*map(torch.cat, zip(*judged, strict=True)))

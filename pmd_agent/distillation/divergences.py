@@ -90,7 +90,8 @@ def sampled_kl(student_N: Tensor, teacher_N: Tensor) -> Tensor:
 @torch.no_grad()
 def entropy(logits_NV: Tensor) -> Tensor:
     """(N,) -sum_v p log p in nats, a gauge: no gradient. A masked token adds nothing."""
-    return torch.special.entr(torch.softmax(logits_NV, -1, dtype=torch.float32)).sum(-1)
+    spread_NV: Tensor = torch.special.entr(torch.softmax(logits_NV, -1, dtype=torch.float32))
+    return spread_NV.sum(-1)
 
 
 def _logprobs(student_NC: Tensor, teacher_NC: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ def install(body: torch.nn.Module) -> None:
     for layer in body.modules():
         mixer = getattr(layer, NAME, None)
         if isinstance(mixer, torch.nn.Module) and "forward" not in vars(mixer):
-            mixer.forward = partial(_read, mixer)  # type: ignore[method-assign]
+            mixer.forward = partial(_read, mixer)
             # Not each transformers hands the plan from the layer to this module.
             layer.register_forward_pre_hook(_hand_on, with_kwargs=True)
 

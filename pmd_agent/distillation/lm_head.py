@@ -30,7 +30,11 @@ def lm_head_of(base: Any) -> Callable[[Tensor], Tensor]:
     cap = getattr(config, "final_logit_softcapping", None)
     head = base.get_output_embeddings()
     # An adapter on the head is another module.
-    exact = type(head) is torch.nn.Linear and head.bias is None and head.weight.dtype in (torch.bfloat16, torch.float16)
+    exact = (
+        type(head) is torch.nn.Linear
+        and getattr(head, "bias", None) is None
+        and head.weight.dtype in (torch.bfloat16, torch.float16)
+    )
 
     def logits_of(hidden: Tensor) -> Tensor:
         logits: Tensor = read_out(hidden, head.weight) if exact else head(hidden)

@@ -6,6 +6,7 @@ rounding. Tensor cores add up in float32 anyway: what is saved is the rounding o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,8 @@ ROWS = 8192
 
 def read_out(hidden: Tensor, weight: Tensor) -> Tensor:
     """(..., D) hidden states and (V, D) weights, both of one half precision -> (..., V) float32. The weights are frozen."""
-    found: Tensor = _ReadOut.apply(hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), weight)
+    product: Callable[[Tensor, Tensor], Tensor] = _ReadOut.apply
+    found = product(hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype), weight)
     return found.view(*hidden.shape[:-1], -1)
 
 

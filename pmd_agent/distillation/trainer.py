@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import Tensor
 from pmd_agent.distillation import lean_layers
 from pmd_agent.distillation.batches import by_objective, length, micro_batches, shares, split
 from pmd_agent.distillation.chunks import backward, chunks
+from pmd_agent.distillation.compiled import Guarded, compiled
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.forward import ForwardPass
 from pmd_agent.distillation.lm_head import lm_head_of
@@ -49,6 +50,7 @@ class Trainer:
         special_ids: Collection[int] = frozenset(),
         team: Team | None = None,
         device: torch.device | None = None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         """`device`: where a model is to be that does not fit there before it is sharded; by default, where it is."""
         self.model, self.settings, self.seed, self.team = model, settings, seed, team or Team()
@@ -65,7 +67,7 @@ class Trainer:
         self._vocabulary = int(base.config.get_text_config().vocab_size)
         lean_layers.install(model)
         self.forward = ForwardPass(model, pad_id=pad_id, share=settings.share_prefixes)
-        self.profiler = Profiler()
+        self.profiler, self.guard = Profiler(), Guarded(warn, self._vocabulary)
         require_checkpointing(base, settings.gradient_checkpointing)
         self._cut: Cut | None = None
         self.team.shard(base, device or base.device)
@@ -186,7 +188,9 @@ class Trainer:
         objective = self._distilled if batch[0].advantage is None else self._reinforced
         self.model.train()
         student_ND = self.forward.hidden([(e.student_prompt_ids, e) for e in batch])
-        judged = backward(objective, student_ND, references, tokens, total=total, vocabulary=self._vocabulary)
+        judged = backward(
+            objective, student_ND, references, tokens, total=total, vocabulary=self._vocabulary, guard=self.guard
+        )
         tally.add(tokens, judged)
         if batch[0].advantage is None:
             tally.add_gain(batch, judged.gain_N)
@@ -202,15 +206,17 @@ class Trainer:
                 idle = [replace(min(share, key=length), weight=0.0)]
                 yield from ((idle, False) for _ in range(max(map(len, cut)) - len(mine)))
 
-    def _distilled(self, student_ND: Tensor, teachers_ND: list[Tensor], tokens: Tokens) -> Judged:
+    def _distilled(self, student_ND: Tensor, teachers_ND: list[Tensor], tokens: Tokens, fast: bool) -> Judged:
         with torch.no_grad():
             teacher_NV = self._mixed(teachers_ND)
-        return distilled(self._logits(student_ND), teacher_NV, tokens, self.settings)
+        judge = compiled(distilled) if fast else distilled
+        return judge(self._logits(student_ND), teacher_NV, tokens, self.settings)
 
-    def _reinforced(self, student_ND: Tensor, initial_ND: list[Tensor], tokens: Tokens) -> Judged:
+    def _reinforced(self, student_ND: Tensor, initial_ND: list[Tensor], tokens: Tokens, fast: bool) -> Judged:
         with torch.no_grad():
             initial_NV = self._logits(initial_ND[0]) if initial_ND else None
-        return reinforced(self._logits(student_ND), initial_NV, tokens, self.settings.grpo)
+        judge = compiled(reinforced) if fast else reinforced
+        return judge(self._logits(student_ND), initial_NV, tokens, self.settings.grpo)
 
     def _logits(self, hidden_ND: Tensor) -> Tensor:
         with self.forward.autocast():

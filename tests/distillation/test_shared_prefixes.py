@@ -321,7 +321,7 @@ def test_a_bf16_base_learns_in_float32(load_student: Load) -> None:
             parameter.data = parameter.data.to(torch.bfloat16)
     trained = Trainer(model, settings(), pad_id=0, seed=0)
     kinds: set[torch.dtype] = set()
-    model.get_base_model().model.layers[0].mlp.up_proj.lora_A[STUDENT].register_forward_hook(
+    model.get_base_model().model.layers[0].mlp.up_proj.register_forward_hook(
         lambda _module, arguments, out: kinds.update((arguments[0].dtype, out.dtype))
     )
     found = trained.step(batch())

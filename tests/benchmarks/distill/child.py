@@ -23,6 +23,7 @@ from pmd_agent.distillation.bench import (
     timed,
     with_adapters,
 )
+from pmd_agent.distillation.compiled import Guarded
 from pmd_agent.distillation.losses import Judged, Tokens, distilled
 from pmd_agent.errors import PMDError
 from pmd_agent.models import BOX
@@ -70,7 +71,7 @@ def loss(contestant: str, *, vocabulary: int, tokens: int, width: int, logits: i
     settings = DistillSection()
     chunks.LOGITS = logits or chunks.LOGITS
 
-    def judge(hidden_ND: Tensor, others_ND: list[Tensor], part: Tokens) -> Judged:
+    def judge(hidden_ND: Tensor, others_ND: list[Tensor], part: Tokens, fast: bool) -> Judged:
         with torch.no_grad():
             teacher_NV = head(others_ND[0])
         return distilled(head(hidden_ND), teacher_NV, part, settings)
@@ -78,7 +79,9 @@ def loss(contestant: str, *, vocabulary: int, tokens: int, width: int, logits: i
     peak = Peak(torch.device("cpu"))
     if contestant == "pmd":
         columns = Tokens(target_N, sampled_N, torch.ones(tokens), torch.zeros(tokens))
-        judged = chunks.backward(judge, student_ND, [teacher_ND], columns, total=tokens, vocabulary=vocabulary)
+        judged = chunks.backward(
+            judge, student_ND, [teacher_ND], columns, total=tokens, vocabulary=vocabulary, guard=Guarded(print)
+        )
         value = judged.loss_N.mean()
     else:
         with torch.no_grad():
