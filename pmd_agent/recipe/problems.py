@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from pmd_agent.recipe.section import Section
-from pmd_agent.recipe.worlds import HouseRulesProblems, TicketProblems, WorldProblems
+from pmd_agent.recipe.worlds import HouseRulesProblems, ReasoningGymProblems, TicketProblems, WorldProblems
 
 
 class Bounds(Section):
@@ -296,6 +296,7 @@ Problems = Annotated[
     WorldProblems
     | HouseRulesProblems
     | TicketProblems
+    | ReasoningGymProblems
     | SciKnowEvalProblems
     | LiveCodeBenchProblems
     | HumanEvalProblems

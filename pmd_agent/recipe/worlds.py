@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -83,3 +83,22 @@ class TicketProblems(Section):
     """Validation problems of each kind."""
     verifier: Literal["environment"] = "environment"
     """The environment judges."""
+
+
+class ReasoningGymProblems(Section):
+    """Tasks of the package reasoning-gym (pip install 'pmd-agent[reasoning-gym]'), scored by their own scorers."""
+
+    type: Literal["reasoning_gym"] = "reasoning_gym"
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Their names, such as [chain_sum, word_sorting]."""
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Of a task: what its configuration takes, such as {chain_sum: {min_terms: 4}}."""
+    seed: int = 0
+    train: int = Field(100, ge=1)
+    """Training problems of each task."""
+    test: int = Field(50, ge=1)
+    """Test problems of each task, never trained on."""
+    validation: int = Field(10, ge=0)
+    """Validation problems of each task."""
+    verifier: Literal["reasoning_gym"] = "reasoning_gym"
+    """The task's own scorer."""

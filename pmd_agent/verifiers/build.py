@@ -8,6 +8,7 @@ from typing import Any
 
 from pmd_agent.errors import RecipeError
 from pmd_agent.recipe.problems import Problems, SandboxSection
+from pmd_agent.recipe.worlds import ReasoningGymProblems
 from pmd_agent.verifiers.base import Verifier
 from pmd_agent.verifiers.by_environment import ByEnvironment, Nobody
 from pmd_agent.verifiers.code import CodeVerifier, Limits
@@ -16,6 +17,7 @@ from pmd_agent.verifiers.function import import_verifier
 from pmd_agent.verifiers.mathematics import Mathematics
 from pmd_agent.verifiers.multiple_choice import MultipleChoice
 from pmd_agent.verifiers.parts import Parts
+from pmd_agent.verifiers.reasoning_gym_scorer import ReasoningGym
 
 GIVEN = "given:"
 """Leads the name of a verifier that was given as an object, and that no other process can import."""
@@ -32,6 +34,8 @@ BUILT_IN: dict[str, Callable[..., Verifier]] = {
 
 def verifier_of(section: Problems, success_threshold: float) -> Verifier:
     """The verifier that a recipe's section `problems` names, with its settings. Raises RecipeError."""
+    if isinstance(section, ReasoningGymProblems):
+        return ReasoningGym(section.settings, success_threshold)
     parse = getattr(section, "parse", "lenient")
     if section.verifier == "multiple_choice":
         return build_verifier("multiple_choice", success_threshold, parse=parse)

@@ -11,6 +11,7 @@ import pytest
 from pmd_agent.environment import Environments, environments_from
 from pmd_agent.errors import RunError
 from pmd_agent.memory import HashingEmbedder, Memory
+from pmd_agent.policies import Messages
 from pmd_agent.stages import Metrics, Parts, attempt, distil, evaluate, recall, remember, teacher_prompts, verify
 from pmd_agent.types import Problem
 from tests.episodes.environments import Echo, Raises
@@ -106,7 +107,12 @@ def test_an_evaluation_with_memory_reads_it_before_the_opening(memory: Memory) -
     experiences = remember(parts, m, rollouts, verify(parts, m, PROBLEMS, rollouts))
     read: list[str] = []
     encode = parts.policy.encode
-    parts.policy.encode = lambda messages: read.append(messages[-1]["content"]) or encode(messages)  # type: ignore[method-assign,func-returns-value]
+
+    def reading(messages: Messages, *, thinking: bool | None = None) -> list[int]:
+        read.append(messages[-1]["content"])
+        return encode(messages, thinking=thinking)
+
+    parts.policy.encode = reading  # type: ignore[method-assign]
     outcomes = evaluate(parts, Metrics(1), PROBLEMS, True)
     shown = [text for text in read if "Notes from practice" in text and text.endswith("Now: 2 + 2?")]
     assert shown and "A correct solution of this problem:\nTurn 1\n4" in shown[-1]
