@@ -51,7 +51,7 @@ SOURCES: dict[str, Callable[..., Split]] = {
 }
 """`problems.type` -> what loads it. It is called with the section's keys, but those that mean the same everywhere."""
 _EVERYWHERE = frozenset(
-    ("type", "verifier", "parse", "sandbox", "feedback", "validation_fraction", "environment", "episodes")
+    ("type", "verifier", "parse", "sandbox", "feedback", "validation_fraction", "environment", "episodes", "tools")
 )
 
 

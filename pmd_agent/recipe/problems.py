@@ -150,6 +150,8 @@ class Mapped(Section):
     """exact, multiple_choice, math, code, or package.module:function."""
     environment: str | None = None
     """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
+    tools: tuple[Literal["python"], ...] = ()
+    """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
     parse: Parse = "lenient"
     """How multiple_choice reads a letter: `lenient` takes (B), b, `B: 12 g`; `published` is SDPO's rule (docs/problems.md)."""
     sandbox: SandboxSection = SandboxSection()
@@ -191,6 +193,8 @@ class FunctionProblems(Section):
     verifier: str = "exact"
     environment: str | None = None
     """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
+    tools: tuple[Literal["python"], ...] = ()
+    """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
     parse: Parse = "lenient"
     """As for files."""
     sandbox: SandboxSection = SandboxSection()
@@ -209,6 +213,8 @@ class GivenProblems(Section):
     verifier: str = "exact"
     environment: str | None = None
     """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
+    tools: tuple[Literal["python"], ...] = ()
+    """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
     sandbox: SandboxSection = SandboxSection()
 
 
@@ -262,6 +268,8 @@ class MathProblems(Section):
     seed: int = 0
     """Of the split."""
     verifier: str = "math"
+    tools: tuple[Literal["python"], ...] = ()
+    """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
 
 
 class MbppProblems(Section):

@@ -55,7 +55,7 @@ class CodeVerifier:
         """
         self.limits = limits or Limits()
         self.total_seconds, self.fraction = total_seconds, fraction
-        self.parallel = cores or _cores()
+        self.parallel = cores or usable_cores()
         """How many threads `verify_all` may use."""
         self.sandbox = Sandbox(allow_unsafe=allow_unsafe)
 
@@ -120,10 +120,10 @@ class CodeVerifier:
             raise SandboxError(
                 f"a test was not reached: {ended.get('fault') or given['errors'].decode(errors='replace')}"
             )
-        return _failure_of_run(ended, given["errors"], self.limits, wall) or _compared(given, test, entry)
+        return failure_of_run(ended, given["errors"], self.limits, wall) or _compared(given, test, entry)
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -138,7 +138,7 @@ def _arguments(text: str) -> Iterable[Any]:
     return (json.loads(line) for line in text.split("\n") if line.strip())
 
 
-def _failure_of_run(ended: Mapping[str, Any], errors: bytes, limits: Limits, wall: float) -> Failure | None:
+def failure_of_run(ended: Mapping[str, Any], errors: bytes, limits: Limits, wall: float) -> Failure | None:
     """What went wrong before there was a result to look at."""
     if ended["over"]:
         return Failure(WRONG, f"the program printed more than {limits.output} bytes")
