@@ -136,6 +136,7 @@ def test_a_killed_and_resumed_run_reads_right(tmp_path: Path, source_of: SourceO
     run = RunDir.create(parse_recipe(given))
     source = source_of(run)
     assert source.overview()["step"] == [] and source.overview()["words"] == []
+    assert source.memories()["none"] == "No step is committed yet."
     for step in range(3):
         run.commit(step, metrics(step), [rollout(step, 0, right=True)], lambda folder: None)
     first = source.overview()
@@ -172,10 +173,21 @@ def test_a_memory_is_copied_seldom_while_the_run_goes_on(watched: RunDir, source
     source = source_of(watched)
     first = source.memories()
     state = json.loads((watched.path / "state.json").read_text())
+    (watched.path / "summary.json").unlink()
     (watched.path / "state.json").write_text(json.dumps(state | {"next_step": 4}))
     assert source.memories() is first, "a later commit, but a copy was made just now"
     (watched.path / "state.json").write_text(json.dumps(state | {"next_step": 2}))
     assert source.memories()["step"] == 2, "a commit that was taken back counts at once"
+
+
+def test_a_run_without_a_memory_says_so(watched: RunDir) -> None:
+    import shutil
+
+    from pmd_agent.assembly.run_page import source_of as assembled
+
+    shutil.rmtree(watched.memory_path)
+    found = assembled(watched, lambda text: None).memories()
+    assert found["entries"] == [] and "has no memory" in found["none"]
 
 
 def test_the_newest_run_is_the_one_that_was_written_last(tmp_path: Path, watched: RunDir) -> None:

@@ -120,6 +120,18 @@ def test_keys_are_enough(file: str, opened: Callable[..., Any]) -> None:
     assert page.evaluate("document.activeElement.closest('.detail') !== null")
 
 
+def test_a_memory_leads_to_the_attempts_that_it_was_made_from(file: str, opened: Callable[..., Any]) -> None:
+    page = opened(file + "#memory/2%2Fb")
+    title = page.locator(".detail h2")
+    assert title.inner_text() == "behavior_new"
+    page.click(".detail a >> text=0/p0/s")
+    assert "Count the rings." in page.locator(".detail").inner_text() and page.url.endswith("#memory/0%2Fp0%2Fs")
+    page.click(".detail a >> text=0/p0/0 >> nth=0")
+    assert title.inner_text() == "p0" and page.locator("#nav a[aria-current]").inner_text() == "Rollouts"
+    page.goto(file + "#rollouts/%")  # malformed
+    assert title.inner_text() == "p0"
+
+
 def test_filters_and_search(file: str, opened: Callable[..., Any]) -> None:
     page = opened(file + "#rollouts")
     shown = page.locator(".tools [role=status]")

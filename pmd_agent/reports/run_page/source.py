@@ -20,7 +20,7 @@ from pmd_agent.text import cut, readable
 from pmd_agent.types import Problem
 
 PATIENCE = 50.0
-"""The memory of a run that goes on is copied at most every so many times as long as a copy takes: 2 % of one core."""
+"""The memory of a run that goes on is copied at most every so many times the processor's time of a copy: 2 % of one core."""
 PROMPT, ALL_PROMPTS = 4_000, 8_000_000
 """Characters of a problem, and of all of them."""
 
@@ -76,16 +76,19 @@ class Source:
         run = self._run()
         if self._memory is not None:
             step, until, found = self._memory
-            if step == run.next_step or (step < run.next_step and time.monotonic() < until):
+            spared = state_of(run) == "running" and time.monotonic() < until
+            if step == run.next_step or (step < run.next_step and spared):
                 return found
-        began = time.monotonic()
+        if run.next_step == 0 and state_of(run) == "running":
+            return _nothing(0, "No step is committed yet.")
+        began = time.process_time()
         rows = {row["step"]: row for row in run.metrics()}
         try:
             with self._read_memory(run) as memory:
                 found = memories_of(memory, run.next_step, rows)
         except PMDError as error:
-            found = {"step": run.next_step, "entries": [], "events": [], "sizes": {}, "more": 0, "none": error.message}
-        took = time.monotonic() - began
+            found = _nothing(run.next_step, error.message)
+        took = time.process_time() - began
         self._memory = run.next_step, time.monotonic() + PATIENCE * took, found
         return found
 
@@ -109,6 +112,11 @@ class Source:
         if self._recipe is None or self._recipe[0] != stamp:  # a resumed run may have more steps
             self._recipe = stamp, RunDir.open(self.path).recipe
         return RunDir(self.path, self._recipe[1])
+
+
+def _nothing(step: int, why: str) -> dict[str, Any]:
+    """In the place of a memory."""
+    return {"step": step, "entries": [], "events": [], "sizes": {}, "more": 0, "archive": 0, "none": why}
 
 
 def newest(runs: Path) -> Path | None:

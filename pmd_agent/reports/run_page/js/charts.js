@@ -105,7 +105,7 @@ function optionsOf(width, chart) {
     series,
     bands,
     axes: [{ ...axis, values: whole }, { ...axis, size: 54, values: (plot, splits) => splits.map((v) => (share ? `${Math.round(100 * v)}%` : number(v))) }],
-    scales: { x: { time: false, range: (plot, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) }, y: range ? { range } : {} },
+    scales: { x: { time: false, range: (plot, low, high) => (chart.steps.length === 1 ? [chart.steps[0] - 0.5, chart.steps[0] + 0.5] : [low, high]) }, y: range ? { range } : {} },
     cursor: { y: false, points: { size: 6 } },
     legend: { live: true },
     hooks: { ready: [(plot) => hideEnds(plot, series)], draw: [(plot) => whiskers(plot, chart)] },

@@ -5,10 +5,20 @@ const main = document.getElementById("main");
 const views = { curves: null, rollouts: null, answers: null, memory: null };
 const makers = { curves: () => new Curves(), rollouts: rolloutView, answers: answerView, memory: () => new MemoryView() };
 let shown = null;
+let asked = false; // for the memory, which may take a while
+
+/** A part of the address; one that is malformed is itself. */
+function unescaped(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
 
 /** Show the part that the address names, and the entry in it. */
 function route() {
-  const [view, id] = location.hash.slice(1).split("/", 2);
+  const [view, id] = location.hash.slice(1).split("/", 2).map(unescaped);
   const name = view in makers ? view : "curves";
   views[name] ??= makers[name]();
   for (const anchor of document.querySelectorAll("#nav a")) {
@@ -21,7 +31,7 @@ function route() {
     scrollTo(0, 0);
   }
   refresh();
-  if (id && views[name].go) views[name].go(decodeURIComponent(id));
+  if (id && views[name].go) views[name].go(id);
   else if (views[name].browse?.classList.contains("open")) views[name].leave();
 }
 
@@ -52,7 +62,7 @@ function showHead({ name, state, steps, step, committed }) {
 /** Read what differs from what the page has. A step that was taken back goes; one that was made anew is read anew. */
 async function look() {
   const found = await load("overview", run.overview ? `?${run.overview.version}` : "");
-  if (found === null) return readMemories();
+  if (found === null) return void readMemories();
   const before = run.overview;
   run.overview = found;
   showHead(found);
@@ -60,7 +70,7 @@ async function look() {
   const gone = [...run.rollouts.keys()].filter((step) => now.get(step) !== run.stamps.get(step));
   for (const step of gone) run.rollouts.delete(step);
   const missing = [...now.keys()].filter((step) => !run.rollouts.has(step)).sort((a, b) => b - a);
-  if (!before) refresh();
+  refresh();
   for (const [place, step] of missing.entries()) {
     const columns = await load(`rollouts-${step}`);
     if (!columns) continue;
@@ -71,8 +81,8 @@ async function look() {
   if (missing.length || gone.length) attempts.build();
   if (JSON.stringify(before?.measured) !== JSON.stringify(found.measured)) run.answers = (await load("answers")) || [];
   if (!before) readProblems(); // their source may be slow, or away
-  await readMemories();
   refresh();
+  readMemories();
   if (!before) route();
 }
 
@@ -83,12 +93,19 @@ async function readProblems() {
 
 /** The memory as of the last commit. The server may give an earlier one: copying it takes time that the run needs. */
 async function readMemories() {
-  if (run.memories?.step === run.overview.committed || (run.memories && alone)) return;
-  const found = await load("memories");
-  if (!found || found.step === run.memories?.step) return;
-  run.memories = found;
-  run.byMemory = new Map(found.entries.map((memory) => [memory.id, memory]));
-  if (shown === "memory") refresh();
+  if (asked || run.memories?.step === run.overview.committed || (run.memories && alone)) return;
+  asked = true;
+  try {
+    const found = await load("memories");
+    if (!found || found.step === run.memories?.step) return;
+    run.memories = found;
+    run.byMemory = new Map(found.entries.map((memory) => [memory.id, memory]));
+    refresh();
+  } catch (error) {
+    trouble(error);
+  } finally {
+    asked = false;
+  }
 }
 
 async function watch() {
