@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +23,7 @@ def watch(
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """A run as a page in the browser, live while it goes. For this machine alone, until interrupted."""
+    import secrets
     import socket
 
     from pmd_agent.assembly.run_page import source_of

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pmd_agent.errors import RunError
 from pmd_agent.reports.run_page.overview import overview
 from pmd_agent.reports.run_page.page import report
 from pmd_agent.reports.run_page.rollouts import characters_each, every_which, rollouts_of
@@ -57,6 +58,9 @@ def test_rollouts_are_columns_that_name_what_repeats(watched: RunDir) -> None:
     assert found["right"] == [1, 1, 0, None] and found["gain"] == [0.25] * 3 + [None]
     assert list(found["tokens"]) == [0] and [gain for _, gain in found["tokens"][0]] == [50, -100, None]
     assert rollouts_of(watched.path, 2, characters=1_000, tokens=False)["tokens"] == {}
+    (file := watched.path / "rollouts" / "step-000002.jsonl").write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(RunError, match="line 4"):
+        rollouts_of(watched.path, 2, characters=1_000)
     assert rollouts_of(watched.path, 99, characters=1_000)["id"] == [], "a step that was taken back meanwhile"
 
 

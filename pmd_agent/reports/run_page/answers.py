@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pmd_agent.runs.read_lines import read_lines
 from pmd_agent.text import cut, readable
 
 SHOWN = ("base", "final", "final_with_memory")
@@ -18,11 +18,7 @@ LEAST, MOST = 200, 3_000
 def answers_of(path: Path) -> list[dict[str, Any]]:
     """A test problem each, with [correct, checked, answers] under each name that was measured."""
     files = {name: path / "evaluation" / f"{name}.jsonl" for name in SHOWN}
-    rows = {
-        name: [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
-        for name, file in files.items()
-        if file.is_file()
-    }
+    rows = {name: list(read_lines(file)) for name, file in files.items()}
     count = sum(len(row.get("answers", ())) for found in rows.values() for row in found)
     limit = max(LEAST, min(MOST, ALL_CHARACTERS // max(1, count)))
     found: dict[str, dict[str, Any]] = {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pmd_agent.reports.run_page.overview import rollouts_file
+from pmd_agent.runs.read_lines import read_lines
 from pmd_agent.text import cut, readable
 
 ALL_CHARACTERS = 24_000_000
@@ -38,7 +37,7 @@ def rollouts_of(path: Path, step: int, *, characters: int, tokens: bool = True) 
     def named(text: str) -> int:
         return names.setdefault(readable(text), len(names))
 
-    for place, row in enumerate(_lines(rollouts_file(path, step))):
+    for place, row in enumerate(read_lines(rollouts_file(path, step))):
         columns["id"].append(readable(row["id"]))
         columns["problem"].append(named(row["problem"]))
         columns["text"].append(cut(readable(row["text"]), characters))
@@ -46,10 +45,10 @@ def rollouts_of(path: Path, step: int, *, characters: int, tokens: bool = True) 
         columns["cut"].append(int(row["finish_reason"] == "length"))
         columns["right"].append(None if row["correct"] is None else int(row["correct"]))
         columns["reward"].append(row["reward"])
-        columns["gain"].append(None if row["teacher_gain"] is None else round(row["teacher_gain"], 3))
+        columns["gain"].append(None if row.get("teacher_gain") is None else round(row["teacher_gain"], 3))
         columns["answer"].append(None if row["answer"] is None else cut(readable(str(row["answer"])), 200))
         columns["feedback"].append(named(cut(row["feedback"], characters)) if row["feedback"] else None)
-        columns["read"].append([named(memory) for memory in row["taught_by"]])
+        columns["read"].append([named(memory) for memory in row.get("taught_by", ())])
         if tokens and row.get("token_gains"):
             found["tokens"][place] = [
                 [readable(t), None if g is None else round(100 * g)] for t, g in row["token_gains"]
@@ -60,10 +59,3 @@ def rollouts_of(path: Path, step: int, *, characters: int, tokens: bool = True) 
 def every_which(steps: int, tokens_a_step: float) -> int:
     """Tokens are shown of every so manieth step."""
     return max(1, -int(-steps * tokens_a_step // ALL_TOKENS))
-
-
-def _lines(file: Path) -> Iterable[dict[str, Any]]:
-    """Nothing where the file is not there: a killed step may have been taken back meanwhile."""
-    if not file.is_file():
-        return []
-    return (json.loads(line) for line in file.read_bytes().split(b"\n") if line)

@@ -103,7 +103,7 @@ function coloured(tokens) {
   const text = h("pre", {});
   for (const [piece, gain] of tokens) {
     if (gain === null || Math.abs(gain) < VISIBLE) {
-      text.append(piece);
+      text.append(gain === null ? h("span", { class: "soft" }, piece) : piece); // what the policy did not write is soft
       continue;
     }
     const token = h("span", { class: `token ${Math.abs(gain) < CLEAR ? "" : gain > 0 ? "more" : "less"}`, title: `${signed(gain / 100)} nats` }, piece);
