@@ -66,7 +66,7 @@ def sentences(found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{kind or 'other'}: {change(part)}." for kind, part in free["by_kind"].items())
     if memory["after"] is not None:
         over = _interval(memory["points_over_memory_free"], " over that")
-        left_out = f"; {percent(memory['unchecked'])} of the answers not checked" if memory["unchecked"] else ""
+        left_out = f"; {percent(memory['unchecked'])} of the answers not checked" if memory.get("unchecked") else ""
         yield f"With its memory in the prompt: {percent(memory['after'])}{over}{left_out}."
     if lost is not None:
         yield (
@@ -84,7 +84,7 @@ def change(found: Mapping[str, Any]) -> str:
 
 
 def _left_out(found: Mapping[str, Any]) -> str:
-    shares, least = found["unchecked"], found["as_wrong"]
+    shares, least = found.get("unchecked", {}), found.get("as_wrong", {})  # earlier certificates have neither
     if not any(shares.values()):
         return ""
     return (
