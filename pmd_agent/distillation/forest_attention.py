@@ -79,7 +79,7 @@ def in_one_call(
 
 
 @cache
-def _kernel() -> Callable[..., Tensor] | None:
+def _kernel() -> Callable[..., Any] | None:
     """torch's variable-length attention, heads in groups; None where this torch has none with windows."""
     try:
         from torch.nn.attention.varlen import varlen_attn

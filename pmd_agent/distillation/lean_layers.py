@@ -8,6 +8,7 @@ mathematics, other rounding; whatever is not of the plain kind is left as it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ def install(model: Any) -> None:
 
     for module in model.modules():
         if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
-            module.forward = partial(_linear, module)  # type: ignore[method-assign]
+            module.forward = partial(_linear, module)
         elif _is_rms_norm(module):
             module.forward = partial(_norm, module)  # type: ignore[method-assign]
 
@@ -46,8 +47,8 @@ def _linear(module: Any, x: Tensor, *args: Any, **options: Any) -> Tensor:
         found: Tensor = type(module).forward(module, x, *args, **options)
         return found
     adapter = module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
-    out: Tensor = _WithAdapter.apply(x, weight, module.base_layer.bias, *adapter)
-    return out
+    product: Callable[..., Tensor] = _WithAdapter.apply
+    return product(x, weight, module.base_layer.bias, *adapter)
 
 
 class _WithAdapter(torch.autograd.Function):
@@ -106,8 +107,8 @@ def _norm(module: Any, x: Tensor) -> Tensor:
     if torch_has_kernel(x):
         with torch.autocast(x.device.type, enabled=False):
             return rms_norm(x, module.weight.shape, module.weight.to(x.dtype), module.variance_epsilon)
-    out: Tensor = _RmsNorm.apply(x, module.weight, module.variance_epsilon)
-    return out
+    normed: Callable[..., Tensor] = _RmsNorm.apply
+    return normed(x, module.weight, module.variance_epsilon)
 
 
 def torch_has_kernel(x: Tensor) -> bool:

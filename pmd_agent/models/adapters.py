@@ -142,7 +142,7 @@ def copy_adapter(model: Any, source: str, target: str, rate: float = 1.0) -> Non
     targets = adapter_parameters(model, target)
     pairs = [(targets[name], p.to(targets[name].dtype)) for name, p in adapter_parameters(model, source).items()]
     if pairs:
-        torch._foreach_lerp_(*map(list, zip(*pairs, strict=True)), rate)
+        torch._foreach_lerp_([t for t, _ in pairs], [s for _, s in pairs], rate)
 
 
 @contextmanager
