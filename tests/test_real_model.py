@@ -15,7 +15,7 @@ from pmd_agent.recipe import load_recipe
 from pmd_agent.types import Sampling
 from tests.real_model import TOKENS, check_steps, insights, model, plain_answers, pmd, recipe
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -18,7 +18,7 @@ from pmd_agent.recipe import load_recipe
 from pmd_agent.types import Sampling
 from tests.real_model import TOKENS, check_steps, insights, model, plain_answers, pmd, recipe
 
-pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not installed; docs/vllm.md has the command for its CPU build", allow_module_level=True)
@@ -42,7 +42,10 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmPolicy]:
 
 
 @pytest.mark.parametrize("problems", ["house_rules", "gsm8k"])
-def test_a_real_model_practises_through_vllm(policy: VllmPolicy, problems: str, tmp_path: Path) -> None:
+def test_a_real_model_practises_through_vllm(
+    policy: VllmPolicy, problems: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", policy.server.key)
     address = policy.server.address
     path = recipe(problems, tmp_path, type="vllm", address=address, max_model_len=2048)
     started = time.monotonic()
