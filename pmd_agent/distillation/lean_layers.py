@@ -23,9 +23,9 @@ def install(model: Any) -> None:
 
     for module in model.modules():
         if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
-            module.forward = partial(_linear, module)
+            module.forward = partial(_linear, module)  # type: ignore[method-assign]
         elif _is_rms_norm(module):
-            module.forward = partial(_norm, module)  # type: ignore[method-assign]
+            module.forward = partial(_norm, module)
 
 
 # ---- linear layers with an adapter
