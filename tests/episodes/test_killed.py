@@ -15,7 +15,7 @@ import pytest
 from tests.test_end_to_end import RECIPES, lines, memory_dump, without_times
 
 SMALL = [
-    "steps=6", "problems.train=4", "problems.test=2", "problems.validation=2", "rollout.problems=2", "rollout.samples=2",
+    "steps=5", "problems.train=4", "problems.test=2", "problems.validation=2", "rollout.problems=2", "rollout.samples=2",
     "pipeline.every=2", "evaluate.every=3",
 ]  # fmt: skip
 KILLS = int(os.environ.get("PMD_TEST_KILLS", "4"))
@@ -37,15 +37,15 @@ def test_killed_at_random_moments_and_resumed_is_as_if_never_killed(tmp_path: Pa
         process = subprocess.Popen(
             [*command, *resume], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        before = (broken / "metrics.jsonl").read_text().count("\n") if (broken / "metrics.jsonl").is_file() else 0
-        _wait_for_work(process, broken)
-        time.sleep(moments.uniform(0.0, 1.5))
+        # Every other time a step is first let through, so that all parts of a run are met.
+        _wait_for(process, broken, steps=len(killed) % 2)
+        time.sleep(moments.uniform(0.0, 4.0))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        killed.append(before)
+        killed.append(_steps(broken))
         if (broken / "summary.json").exists():
             break
-    assert killed, "never killed"
+    assert len(killed) > 1 and max(killed) > 0, f"killed too early or too late to show anything: {killed}"
     _whole(["run", recipe, *SMALL, "--resume"], tmp_path)
     assert without_times(lines(broken / "metrics.jsonl")) == without_times(lines(unbroken / "metrics.jsonl"))
     assert memory_dump(broken) == memory_dump(unbroken)
@@ -62,12 +62,16 @@ def _whole(arguments: list[str], where: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _wait_for_work(process: subprocess.Popen[bytes], run: Path) -> None:
-    """Until it has its memory open: what comes before is the same for every run."""
-    deadline = time.monotonic() + 120
-    started = time.time()
-    while time.monotonic() < deadline and process.poll() is None:
-        log = run / "log.txt"
-        if log.is_file() and log.stat().st_mtime > started - 1:
+def _steps(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.is_file() else 0
+
+
+def _wait_for(process: subprocess.Popen[bytes], run: Path, *, steps: int) -> None:
+    """Until it writes to its log, and so many more steps are committed: what comes before is the same for every run."""
+    started, before = time.time(), _steps(run)
+    log = run / "log.txt"
+    while process.poll() is None and time.time() < started + 600:
+        if log.is_file() and log.stat().st_mtime > started - 1 and _steps(run) >= before + steps:
             return
         time.sleep(0.05)
