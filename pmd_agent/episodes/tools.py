@@ -54,6 +54,9 @@ class ToolEpisode:
         calls = _CALL.findall(strip_thinking(reply))[:MOST_CALLS]
         return [{"role": "tool", "content": self._answered(call)} for call in calls] or None
 
+    def close(self) -> None:
+        """The sandbox is the run's."""
+
     def _answered(self, written: str) -> str:
         try:
             call = json.loads(written)
