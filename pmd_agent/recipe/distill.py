@@ -82,7 +82,8 @@ class DistillSection(Section):
     """Rollouts of a step that are kept with the teacher's gain at each token, to be read in `pmd watch`. 0: none."""
     gain_patience: int | None = Field(None, ge=1)
     """Steps in a row with a teacher gain of zero or less after which distillation ends. Empty: it goes on."""
-    lr: float = Field(1e-5, gt=0)
+    lr: float = Field(1e-4, gt=0)
+    """For LoRA: about ten times the published rate of all weights (docs/method.md, Rates)."""
     warmup: int = Field(10, ge=0)
     """Steps of linear warm-up."""
     schedule: Literal["constant", "linear"] = "constant"

@@ -22,7 +22,7 @@ def test_the_published_settings_of_livecodebench() -> None:
     recipe = load_recipe(RECIPES / "livecodebench.yaml")
     assert isinstance(recipe.problems, LiveCodeBenchProblems)
     assert (recipe.problems.start, recipe.problems.end) == (date(2025, 2, 1), date(2025, 5, 31))
-    assert (recipe.distill.lr, recipe.distill.divergence) == (1e-6, "reverse_kl")
+    assert (recipe.distill.lr, recipe.distill.divergence) == (1e-5, "reverse_kl")
     assert (recipe.rollout.problems, recipe.rollout.samples) == (32, 8)
     assert (recipe.rollout.max_prompt_tokens, recipe.rollout.max_tokens) == (2048, 8192)
     assert (recipe.epochs, recipe.evaluate.every, recipe.evaluate.samples) == (20, 5, 4)

@@ -52,7 +52,7 @@ def test_defaults_are_the_published_settings() -> None:
     assert (recipe.rollout.temperature, recipe.rollout.top_p) == (1.0, 1.0)
     assert (recipe.rollout.max_prompt_tokens, recipe.rollout.max_tokens) == (2048, 8192)
     assert recipe.rollout.success_threshold == 0.5
-    assert recipe.distill.lr == 1e-5 and recipe.distill.warmup == 10
+    assert recipe.distill.lr == 1e-4 and recipe.distill.warmup == 10
     assert (recipe.distill.divergence, recipe.distill.alpha) == ("jsd", 0.5)
     assert (recipe.distill.teacher.type, recipe.distill.teacher.rate) == ("ema", 0.05)
     assert recipe.epochs == 20 and recipe.steps is None
