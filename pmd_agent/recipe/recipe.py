@@ -1,7 +1,7 @@
 """The whole of a recipe: a section for each part of a run, and what does not go together.
 
 Every field has a default that works, a bound and a sentence. The defaults are the published settings for Qwen3-8B on
-SciKnowEval, as far as they are published; LoRA is ours.
+SciKnowEval, as far as they are published; LoRA and its rate are ours.
 """
 
 from __future__ import annotations
