@@ -81,7 +81,9 @@ def _begins_line(text: str, before: re.Match[str] | None, tag: re.Match[str]) ->
 
 
 def _quoted(text: str, tag: re.Match[str]) -> bool:
-    return text[tag.start() - 1 : tag.start()] in _QUOTES and text[tag.end() : tag.end() + 1] in _QUOTES
+    """In quotation marks or a single backtick on both sides; a code fence is none."""
+    before, after = text[max(0, tag.start() - 2) : tag.start()], text[tag.end() : tag.end() + 2]
+    return before[-1:] in _QUOTES and after[:1] in _QUOTES and "``" not in (before, after)
 
 
 def last_boxed(text: str) -> str | None:

@@ -19,6 +19,7 @@ from pmd_agent.text import last_boxed, strip_thinking
         ("Open with <think>, then answer: 4", "Open with <think>, then answer: 4"),
         ("a `<think>` b\n`</think>` c", "a `<think>` b\n`</think>` c"),
         ("<think>a `</think>` b</think>c", "c"),
+        ("<think>```x```</think>```y```", "```y```"),
         ("a<think>b</think>c</think>d", "d"),
         ("<think>a</think>b<think>c</think>d", "bd"),
         ("<THINKING>a</thinking>b", "b"),

@@ -99,6 +99,8 @@ class _Table:
                 raise self.stopped
             now = time.monotonic()
             going = [seat for seat in self.seats if seat.state not in ("new", "over")]
+            if not going:  # the last of them ended since it was looked at
+                return []
             asking = [seat for seat in going if seat.state == "asking"]
             for seat in going:
                 if seat.state == "environment" and now - seat.since > self.limits.seconds + GRACE_SECONDS:

@@ -20,7 +20,8 @@ _BLOCK = 1 << 20
 
 
 def seal(folder: Path) -> None:
-    """Note what is in the folder now."""
+    """Note what is in the folder now, in place of what was noted before."""
+    (folder / SEAL).unlink(missing_ok=True)
     found = {str(path.relative_to(folder)): _mark(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     (folder / SEAL).write_bytes(to_json(found, indent=2))
 

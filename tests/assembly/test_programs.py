@@ -18,6 +18,7 @@ from pmd_agent.pipelines import After, Critic, Reflector
 from pmd_agent.pipelines.program_id import program_of
 from pmd_agent.pipelines.state import read_state, restore, settle, state_of, write_state
 from pmd_agent.recipe import Recipe, parse_recipe
+from pmd_agent.runs.whole import SEAL, seal
 from pmd_agent.types import Attempt, ProblemView
 
 STEPS = 4
@@ -125,6 +126,7 @@ def test_what_the_run_made_of_it_comes_back_with_the_one_that_was_given(tmp_path
     run = go(recipe, reflector=Mine())
     (checkpoint,) = (run / "checkpoints").glob("step-000002")
     write_state(tuned(), checkpoint / "reflector.json")
+    seal(checkpoint)
     go(recipe_in(tmp_path), resume=True, reflector=Mine())
     assert b"Say what the correct ones share." not in b"".join(sent(run)[:2])
     assert all(b"Say what the correct ones share." in one for one in sent(run)[2:])
@@ -173,17 +175,19 @@ def test_a_state_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     run = go(recipe_in(tmp_path, steps=2))
     (checkpoint,) = (run / "checkpoints").glob("step-000002")
     (checkpoint / "reflector.json").write_text('{"other": {}}')
+    seal(checkpoint)
     with pytest.raises(PMDError, match="does not fit Reflector") as caught:
         go(recipe_in(tmp_path), resume=True)
     assert "--name" in caught.value.hint
     (checkpoint / "reflector.json").write_text("[")
+    seal(checkpoint)
     with pytest.raises(PMDError, match="cannot be read"):
         go(recipe_in(tmp_path), resume=True)
 
 
 def test_a_run_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
     run = go(recipe_in(tmp_path, steps=2))
-    for path in [*run.glob("checkpoints/*/*.json"), *run.glob("programs/*.json")]:
+    for path in [*run.glob("checkpoints/*/*.json"), *run.glob(f"checkpoints/*/{SEAL}"), *run.glob("programs/*.json")]:
         path.unlink()
     go(recipe_in(tmp_path), resume=True)
     assert len(sent(run)) == STEPS

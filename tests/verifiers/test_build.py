@@ -44,7 +44,8 @@ def test_an_unknown_name_is_told_the_nearest(name: str, meant: str) -> None:
         build_verifier(name)
     assert (f"Did you mean {meant}?" in caught.value.hint) == bool(meant)
     assert (
-        "Known: multiple_choice, exact, parts, math, code, or your own as package.module:function." in caught.value.hint
+        "Known: multiple_choice, exact, parts, math, code, environment, none, or your own as package.module:function."
+        in caught.value.hint
     )
 
 
