@@ -53,6 +53,7 @@ def test_what_the_plain_function_fails_of_too_is_no_fault_of_the_compiler() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, while it traces
 def test_the_loss_is_one_graph_in_value_and_gradient() -> None:
     """As a GPU's compiler gets it, for two sizes; the code that it would generate is left out."""
     fast = torch.compile(distilled, backend="aot_eager", fullgraph=True)
