@@ -32,7 +32,7 @@ test: setup
 	$(BIN)/python -m pytest $(BESIDE) -m "not slow and not vllm and not gpu" $(ARGS)
 
 test-slow: setup
-	$(BIN)/python -m pytest -m "slow and not vllm and not gpu" $(ARGS)
+	$(BIN)/python -m pytest $(BESIDE) -m "slow and not vllm and not gpu" $(ARGS)
 
 test-all: setup
 	$(BIN)/python -m pytest $(ARGS)
