@@ -30,7 +30,6 @@ NAMES = {
 OPTIONS = ("choices", "options", "alternatives")
 TESTS = ("tests",)
 """What the verifier `code` reads."""
-ANSWERLESS = ("prompt", "id", "kind", "system", "split_field")
 _NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(?:[eE][-+]?\d+)?%?|[-+]?\d+/\d+")
 _MATH = re.compile(r"####|\\boxed|\\frac|\\sqrt|\$[^$]+\$")
 MANY_KINDS = 20

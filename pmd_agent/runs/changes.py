@@ -32,15 +32,16 @@ def changes_of(path: Path, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
 
 
 def _changes(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
-    before, after = (dict(_flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
+    before, after = (dict(flat(recipe.model_dump(mode="json"))) for recipe in (old, new))
     keys = dict.fromkeys([*before, *after])
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested keys joined by dots."""
     for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

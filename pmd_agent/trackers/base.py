@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from pmd_agent.runs.changes import flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,6 @@ class Tracker(Protocol):
     def finish(self, summary: Mapping[str, Any]) -> None:
         """The run is over; `summary` is flat, with numbers and texts."""
         ...
-
-
-def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested keys joined by dots; lists are text."""
-    for key, value in data.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{name}.")
-        else:
-            yield name, str(list(value)) if isinstance(value, list | tuple) else value
 
 
 def figures(data: Mapping[str, Any]) -> dict[str, float]:

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from pmd_agent.runs.changes import flat
 from pmd_agent.runs.files import to_json, write_atomically
 from pmd_agent.runs.folder import RunDir
-from pmd_agent.trackers.base import Told, Tracker, figures, flat
+from pmd_agent.trackers.base import Told, Tracker, figures
 from pmd_agent.trackers.services import SERVICES
 from pmd_agent.types import Step
 
@@ -34,7 +35,8 @@ class Relay:
 
     def __init__(self, run: RunDir, trackers: Mapping[str, Tracker], warn: Callable[[str], None]) -> None:
         self._run = run
-        config = dict(flat(run.recipe.model_dump(mode="json", exclude={"runs"})))
+        settings = flat(run.recipe.model_dump(mode="json", exclude={"runs"}))
+        config = {key: str(value) if isinstance(value, list) else value for key, value in settings}
         made = hashlib.sha256(f"{run.path.resolve()} {run.recipe.seed}".encode()).hexdigest()[:16]
         told = Told(made, run.recipe.name, run.path, config)
         self._lanes = [_Lane(name, tracker, run, told, warn) for name, tracker in trackers.items()]
