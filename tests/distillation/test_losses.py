@@ -180,6 +180,26 @@ def test_a_mean_over_rollouts_counts_those_without_a_teacher_as_nothing(
     assert plain["loss"] == pytest.approx(mean.item(), abs=1e-5)
 
 
+def test_how_far_the_two_means_are_apart(load_student: Load) -> None:
+    """The figures of docs/method.md, for one draw: rollouts of 5 to 100 tokens."""
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(n: int) -> tuple[int, ...]:
+        return tuple(torch.randint(3, 250, (n,), generator=generator).tolist())
+
+    batch = []
+    for number, n in enumerate((5, 10, 15, 25, 40, 60, 80, 100)):
+        prompt = ids(12)
+        batch.append(Example(prompt, ids(20) + prompt, ids(n), (True,) * n, (-5.0,) * n, number % 2 == 0))
+    found = [
+        learn(load_student(teacher=True), settings(normalisation=mean, top_k=100, importance_clip=None), batch)
+        for mean in ("per_token", "per_rollout")
+    ]
+    assert [metrics["loss"] for metrics, _ in found] == pytest.approx([0.206, 0.219], abs=0.002)
+    one, other = (torch.cat([g.flatten() for g in gradient]) for _, gradient in found)
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) == pytest.approx(0.68, abs=0.02)
+
+
 def test_batches_of_weight_zero_teach_nothing(load_student: Load, sampled: list[Example]) -> None:
     metrics, found = learn(load_student(teacher=True), settings(), [replace(e, weight=0.0) for e in sampled])
     assert metrics["loss"] == 0 and all((g == 0).all() for g in found)
