@@ -18,6 +18,7 @@ from pmd_agent.evaluation.scores import accuracy, shares
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.program_trace import FOLDER, pack
 from pmd_agent.stages import (
+    Early,
     Learnt,
     Metrics,
     Parts,
@@ -30,6 +31,7 @@ from pmd_agent.stages import (
     recall,
     reflect,
     remember,
+    sampling_ahead,
     sync,
     teacher_prompts,
     tidy,
@@ -48,16 +50,18 @@ def practise(parts: Parts, run: RunDir, console: Console) -> Iterator[Step]:
     for step in range(run.next_step, parts.steps):
         m = Metrics(step)
         problems_P = parts.curriculum.batch(step)
-        rollouts_PG = attempt(parts, m, problems_P)  # plain prompts, no memory
-        verdicts_PG = verify(parts, m, problems_P, rollouts_PG)
+        early = Early(parts, m, problems_P)  # what is complete is judged and reflected on while the rest is sampled
+        rollouts_PG = attempt(parts, m, problems_P, early)  # plain prompts, no memory
+        verdicts_PG = verify(parts, m, problems_P, rollouts_PG, early)
         experiences_PG = remember(parts, m, rollouts_PG, verdicts_PG)
-        reflect(parts, m, problems_P, experiences_PG)  # DSPy, run by the policy
+        reflect(parts, m, problems_P, experiences_PG, early)  # DSPy, run by the policy
         generalise(parts, m)  # DSPy, every K steps
         optimise(parts, m, run)  # the reflector itself, where the recipe wants it
         tidy(parts, m)  # budgets and ages
         recalled_P = recall(parts, m, problems_P, experiences_PG)
         prompts = teacher_prompts(parts, m, rollouts_PG, verdicts_PG, recalled_P)  # what the teacher reads
-        learnt = distil(parts, m, rollouts_PG, verdicts_PG, prompts)
+        with sampling_ahead(parts, m):  # the next step's attempts, where the recipe wants a lag
+            learnt = distil(parts, m, rollouts_PG, verdicts_PG, prompts)
         weigh(parts, m, rollouts_PG, verdicts_PG, prompts, learnt)  # did reading them help?
         sync(parts, m, run.path / "adapters")  # the next attempts are on-policy
         validate(parts, m)

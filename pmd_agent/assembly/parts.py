@@ -21,6 +21,7 @@ from pmd_agent.problems import ProblemSets
 from pmd_agent.problems.curriculum import Curriculum
 from pmd_agent.problems.traces import traces_of
 from pmd_agent.recipe import Recipe
+from pmd_agent.runs.attempts_ahead import read_ahead
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.whole import damage
 from pmd_agent.stages import Parts, publish_adapter
@@ -116,6 +117,7 @@ def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
         environments=ready.environments,
         traces=traces_of(ready.problems.train, ready.recipe.rollout.success_threshold),
         prefix=f"g{generation}/" if generation else "",
+        ahead=read_ahead(run.checkpoint) if run.checkpoint is not None else {},
         history=[row for row in run.metrics() if row["step"] < run.next_step],
     )
 

@@ -30,6 +30,8 @@ GRACE_SECONDS = 0.5
 """Beyond an environment's time: an async one ends itself in it."""
 Show = Callable[[Problem, Messages], Messages]
 """From a problem and its opening (empty: its own) to the messages of the prompt."""
+Over = Callable[[int, Played], None]
+"""Told the place of an episode among those asked for, and the episode."""
 
 
 class _Left(BaseException):
@@ -51,9 +53,14 @@ class _Seat:
     thread: threading.Thread | None = None
 
 
-def play_all(policy: Policy, jobs: Sequence[Job], sampling: Sampling, limits: Limits, show: Show) -> list[Played]:
-    """The episodes, in order. Raises what the policy raises; what an environment does ends that episode alone."""
-    return _Table(policy, jobs, sampling, limits, show).run()
+def play_all(
+    policy: Policy, jobs: Sequence[Job], sampling: Sampling, limits: Limits, show: Show, over: Over | None = None
+) -> list[Played]:
+    """The episodes, in order. Raises what the policy raises; what an environment does ends that episode alone.
+
+    `over` is told, in this thread, of each that is over while others go on.
+    """
+    return _Table(policy, jobs, sampling, limits, show).run(over)
 
 
 class _Table:
@@ -64,10 +71,14 @@ class _Table:
         self.tokenizing = threading.Lock()
         self.stopped: BaseException | None = None
 
-    def run(self) -> list[Played]:
+    def run(self, over: Over | None) -> list[Played]:
+        untold = dict(enumerate(self.seats) if over is not None else ())
         try:
             while self._seated():
-                if batch := self._who_asks():
+                done = next((place for place, seat in untold.items() if seat.played is not None), None)
+                if over is not None and done is not None and (played := untold.pop(done).played) is not None:
+                    over(done, played)
+                elif batch := self._who_asks():
                     answers = self.policy.answer([seat.asked for seat in batch if seat.asked is not None])
                     self._tell(batch, answers)
         except BaseException as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     import dspy
 
 
-__all__ = ["Asked", "Messages", "Policy", "seed_of", "special_tokens_of"]
+__all__ = ["Arrived", "Asked", "Messages", "Policy", "seed_of", "special_tokens_of"]
 
 Asked = tuple[tuple[int, ...], Sampling]
 """A prompt as token ids, and how its one completion is drawn."""
+Arrived = Callable[[int, list[Completion]], None]
+"""Told the place of a prompt among those asked, and its completions."""
 
 
 class Policy(Protocol):
@@ -42,8 +44,13 @@ class Policy(Protocol):
         """The text of token ids, special tokens in it."""
         ...
 
-    def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
-        """n completions of each prompt, in the order of the prompts. Raises PolicyError."""
+    def sample(
+        self, prompts_P: Sequence[Messages], n: int, sampling: Sampling, arrived: Arrived | None = None
+    ) -> list[list[Completion]]:
+        """n completions of each prompt, in the order of the prompts. Raises PolicyError.
+
+        A policy that `serves` tells `arrived`, in this thread, of each prompt that is answered while others are not yet.
+        """
         ...
 
     serves: bool

@@ -11,7 +11,7 @@ from pmd_agent.errors import PolicyError
 from pmd_agent.models.endings import end_ids, padding_id
 from pmd_agent.models.templates import ChatTemplate
 from pmd_agent.models.turns import Turns
-from pmd_agent.policies.base import Asked, Messages, seed_of, special_tokens_of
+from pmd_agent.policies.base import Arrived, Asked, Messages, seed_of, special_tokens_of
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.policies.generation import Request, generate_all
 from pmd_agent.types import Completion, Sampling
@@ -61,7 +61,9 @@ class LocalPolicy:
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
+    def sample(
+        self, prompts_P: Sequence[Messages], n: int, sampling: Sampling, arrived: Arrived | None = None
+    ) -> list[list[Completion]]:
         jobs = [
             (
                 prompt,

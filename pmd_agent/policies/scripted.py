@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pmd_agent.policies.base import Asked, Messages
+from pmd_agent.policies.base import Arrived, Asked, Messages
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class ScriptedPolicy:
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(ids).decode("utf-8", "replace")
 
-    def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
+    def sample(
+        self, prompts_P: Sequence[Messages], n: int, sampling: Sampling, arrived: Arrived | None = None
+    ) -> list[list[Completion]]:
         self.prompts += prompts_P
         texts = iter(range(len(prompts_P) * n))
         return [

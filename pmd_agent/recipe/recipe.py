@@ -124,6 +124,9 @@ class RolloutSection(Section):
     success_threshold: float = Field(0.5, gt=0, le=1)
     """A reward of at least this counts as correct, where a function or an environment of yours gives it. (Code: what passes all
     tests.)"""
+    lag: Literal[0, 1] = 0
+    """1: a step's attempts are sampled while the step before is distilled, by weights one update older. Faster where the server
+    has a GPU of its own."""
     episode: EpisodeSection = EpisodeSection()
 
 
@@ -210,6 +213,10 @@ class Recipe(Section):
         if self.memory.bank is not None and (not self.memory.tiers or not self.memory.persist):
             raise ValueError(
                 "memory.bank is read into a memory that is kept: leave out the bank, or memory.persist=false"
+            )
+        if self.rollout.lag and getattr(self.policy, "sleep", False):
+            raise ValueError(
+                "rollout.lag=1 samples while it learns, and policy.sleep lets the server rest: leave out one"
             )
         made_up = WorldProblems | HouseRulesProblems | TicketProblems
         if isinstance(self.problems, made_up) and self.problems.drift and self.rollout.shuffle:

@@ -5,8 +5,10 @@ No tensors here: what a stage needs of a model is behind `Policy`, what learning
 A file for each, of its name. parts.py has what all of them share, program_lm.py which model runs the programs.
 """
 
+from pmd_agent.stages.ahead import sampling_ahead
 from pmd_agent.stages.attempt import attempt
 from pmd_agent.stages.distil import Learnt, distil
+from pmd_agent.stages.early import Early
 from pmd_agent.stages.evaluate import evaluate
 from pmd_agent.stages.generalise import generalise
 from pmd_agent.stages.optimise import optimise
@@ -21,6 +23,7 @@ from pmd_agent.stages.verify import verify
 from pmd_agent.stages.weigh import weigh
 
 __all__ = [
-    "Learnt", "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "optimise",
-    "publish_adapter", "recall", "reflect", "remember", "seed_for", "sync", "teacher_prompts", "tidy", "verify", "wanted", "weigh",
+    "Early", "Learnt", "Metrics", "Parts", "TeacherPrompts", "attempt", "distil", "evaluate", "generalise", "optimise",
+    "publish_adapter", "recall", "reflect", "remember", "sampling_ahead", "seed_for", "sync", "teacher_prompts", "tidy", "verify",
+    "wanted", "weigh",
 ]  # fmt: skip

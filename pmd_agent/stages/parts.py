@@ -16,8 +16,9 @@ from pmd_agent.memory import Embedder, Memory
 from pmd_agent.policies import Policy
 from pmd_agent.problems.curriculum import Curriculum
 from pmd_agent.recipe import Recipe
+from pmd_agent.runs.attempts_ahead import write_ahead
 from pmd_agent.runs.program_trace import ProgramTrace
-from pmd_agent.types import Experience, Problem
+from pmd_agent.types import Experience, Problem, Rollout
 from pmd_agent.verifiers import Verified, Verifier
 
 if TYPE_CHECKING:
@@ -57,13 +58,16 @@ class Parts:
     """Problem id -> what others have tried: chats of an application (problems.type=traces)."""
     prefix: str = ""
     """Leads the ids of all that this run writes, so that they differ from those of a bank."""
+    ahead: dict[int, list[list[Rollout]]] = field(default_factory=dict)
+    """A coming step -> its attempts, where they were sampled ahead (rollout.lag)."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """What the steps before this one reported."""
 
     def save(self, folder: Path) -> None:
-        """All that the next step goes on from, but for the memory: weights, optimiser, programs."""
+        """All that the next step goes on from, but for the memory: weights, optimiser, attempts sampled ahead, programs."""
         if self.trainer is not None:
             self.trainer.save(folder)
+        write_ahead(self.ahead, folder)
         self.save_programs(folder)
 
     def save_programs(self, folder: Path) -> None:

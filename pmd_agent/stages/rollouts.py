@@ -17,28 +17,84 @@ Prompt = Callable[[Problem, Messages], Messages]
 """What the policy reads of a problem, given the messages with which its environment opened (none: the problem's own)."""
 
 
+Complete = Callable[[int, list[Rollout]], None]
+"""Told the place of a problem in the batch, and all attempts at it."""
+
+
 def plain(problem: Problem, opening: Messages) -> Messages:
     """No memory."""
     return opening or student_messages(problem)
 
 
 def rollouts_of(
-    parts: Parts, problems_P: Sequence[Problem], n: int, sampling: Sampling, *, name: str, prompt: Prompt = plain
+    parts: Parts,
+    problems_P: Sequence[Problem],
+    n: int,
+    sampling: Sampling,
+    *,
+    name: str,
+    prompt: Prompt = plain,
+    complete: Complete | None = None,
 ) -> list[list[Rollout]]:
-    """n attempts at each problem. `name` leads their ids."""
+    """n attempts at each problem. `name` leads their ids.
+
+    `complete` is told of each problem whose attempts are all there while others are still being made, where the policy serves.
+    """
     if parts.environments is None:
-        completions_PG = parts.policy.sample([prompt(p, []) for p in problems_P], n, sampling)
-        return [
-            [_answer(f"{name}/{p.id}/{g}", p, c) for g, c in enumerate(completions_G)]
-            for p, completions_G in zip(problems_P, completions_PG, strict=True)
-        ]
+        return _answers(parts, problems_P, n, sampling, name, prompt, complete)
+    return _episodes(parts, problems_P, n, sampling, name, prompt, complete)
+
+
+def _answers(
+    parts: Parts,
+    problems_P: Sequence[Problem],
+    n: int,
+    sampling: Sampling,
+    name: str,
+    prompt: Prompt,
+    complete: Complete | None,
+) -> list[list[Rollout]]:
+    def group(p: int, completions_G: Sequence[Completion]) -> list[Rollout]:
+        return [_answer(f"{name}/{problems_P[p].id}/{g}", problems_P[p], c) for g, c in enumerate(completions_G)]
+
+    def arrived(p: int, completions_G: Sequence[Completion]) -> None:
+        if complete is not None:
+            complete(p, group(p, completions_G))
+
+    asked = [prompt(p, []) for p in problems_P]
+    completions_PG = parts.policy.sample(asked, n, sampling, arrived if complete is not None else None)
+    return [group(p, completions_G) for p, completions_G in enumerate(completions_PG)]
+
+
+def _episodes(
+    parts: Parts,
+    problems_P: Sequence[Problem],
+    n: int,
+    sampling: Sampling,
+    name: str,
+    prompt: Prompt,
+    complete: Complete | None,
+) -> list[list[Rollout]]:
+    def group(p: int, played_G: Sequence[Played]) -> list[Rollout]:
+        return [_episode(f"{name}/{problems_P[p].id}/{g}", problems_P[p], each) for g, each in enumerate(played_G)]
+
+    ended: dict[int, Played] = {}
+
+    def over(place: int, played: Played) -> None:
+        ended[place] = played
+        places = range(place // n * n, place // n * n + n)
+        if complete is not None and all(each in ended for each in places):
+            complete(place // n, group(place // n, [ended[each] for each in places]))
+
     jobs = [
         Job(problem, parts.environments, partial(seed_of, sampling, p, g))
         for p, problem in enumerate(problems_P)
         for g in range(n)
+        if parts.environments is not None
     ]
-    played = iter(play_all(parts.policy, jobs, sampling, limits_of(parts), prompt))
-    return [[_episode(f"{name}/{p.id}/{g}", p, next(played)) for g in range(n)] for p in problems_P]
+    told = over if complete is not None and parts.policy.serves else None
+    played = play_all(parts.policy, jobs, sampling, limits_of(parts), prompt, told)
+    return [group(p, played[p * n : (p + 1) * n]) for p in range(len(problems_P))]
 
 
 def verified(parts: Parts, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]) -> Verified:

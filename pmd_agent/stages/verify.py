@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pmd_agent.stages.parts import Metrics, Parts, nothing_checked, stage
 from pmd_agent.stages.rollouts import verified as verified_by
 from pmd_agent.types import Problem, Rollout, Verdict
+from pmd_agent.verifiers import Verified
+
+if TYPE_CHECKING:
+    from pmd_agent.stages.early import Early
 
 
 @stage
 def verify(
-    parts: Parts, m: Metrics, problems_P: Sequence[Problem], rollouts_PG: Sequence[Sequence[Rollout]]
+    parts: Parts,
+    m: Metrics,
+    problems_P: Sequence[Problem],
+    rollouts_PG: Sequence[Sequence[Rollout]],
+    early: Early | None = None,
 ) -> list[list[Verdict]]:
     """A reward for every rollout, None where it could not be checked, or nothing judges."""
-    verified = verified_by(parts, problems_P, rollouts_PG)
+    verified = _verified(parts, problems_P, rollouts_PG, early.verified if early is not None else {})
     checked = [v for group in verified.verdicts_PG for v in group if v.reward is not None]
     if not parts.recipe.judged:
         return verified.verdicts_PG
@@ -28,6 +37,24 @@ def verify(
     if (told := _tells_the_answer(problems_P, rollouts_PG, verified.verdicts_PG)) is not None:
         m.values["answer_in_feedback"] = told
     return verified.verdicts_PG
+
+
+def _verified(
+    parts: Parts,
+    problems_P: Sequence[Problem],
+    rollouts_PG: Sequence[Sequence[Rollout]],
+    known: Mapping[int, Verified],
+) -> Verified:
+    """Those of which it is not known yet are verified now. `known`: by the problem's place."""
+    late = [p for p in range(len(problems_P)) if p not in known]
+    found = verified_by(parts, [problems_P[p] for p in late], [rollouts_PG[p] for p in late])
+    verdicts = {p: each.verdicts_PG[0] for p, each in known.items()} | dict(zip(late, found.verdicts_PG, strict=True))
+    reasons = [each.first_reason for each in (*known.values(), found) if each.first_reason]
+    return Verified(
+        [verdicts[p] for p in range(len(problems_P))],
+        found.unchecked + sum(each.unchecked for each in known.values()),
+        reasons[0] if reasons else "",
+    )
 
 
 def _tells_the_answer(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,9 +45,13 @@ class VllmClient:
         """Where the next requests go."""
         self._address, self._key = address, key
 
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Its result to come."""
+        return asyncio.run_coroutine_threadsafe(work, self._running_loop())
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result. Interrupted, the work is cancelled, and the server told to stop."""
-        future = asyncio.run_coroutine_threadsafe(work, self._running_loop())
+        future = self.start(work)
         try:
             return future.result()
         except BaseException:

@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
 from pmd_agent.models.templates import ChatTemplate
 from pmd_agent.models.turns import Turns
-from pmd_agent.policies.base import Asked, Messages, seed_of, special_tokens_of
+from pmd_agent.policies.base import Arrived, Asked, Messages, seed_of, special_tokens_of
 from pmd_agent.policies.vllm.client import Lost, NotServed, VllmClient
 from pmd_agent.policies.vllm.server import Server, VllmServer
 from pmd_agent.types import Completion, Sampling
@@ -79,6 +80,7 @@ class VllmPolicy:
         self._base_name = ""
         self._loaded_in = 0  # server.starts when what is served was loaded
         self._asleep_in = 0  # server.starts when it was put to sleep; 0: it is awake
+        self._closed = False
         self._lock = threading.RLock()
         self._mending = ThreadPoolExecutor(1, "pmd-vllm-mending")
 
@@ -94,7 +96,9 @@ class VllmPolicy:
         """The text of token ids, special tokens in it."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def sample(self, prompts_P: Sequence[Messages], n: int, sampling: Sampling) -> list[list[Completion]]:
+    def sample(
+        self, prompts_P: Sequence[Messages], n: int, sampling: Sampling, arrived: Arrived | None = None
+    ) -> list[list[Completion]]:
         """n completions of each prompt. What a dead server leaves unanswered is asked again, and nothing else."""
         encoded: dict[str, tuple[int, ...]] = {}
         prompts = []
@@ -105,7 +109,7 @@ class VllmPolicy:
             prompts.append(encoded[key])
         # Sample g has this seed + g, as with the local policy.
         bodies = [self.body(ids, n, sampling, seed_of(sampling, p, 0)) for p, ids in enumerate(prompts)]
-        return self._sampled(bodies, n)
+        return self._sampled(bodies, n, arrived)
 
     def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
         """A completion of each of these prompts. May be called from several threads."""
@@ -149,7 +153,8 @@ class VllmPolicy:
                     self._client.run(self._client.unload_adapter(before.name))
 
     def close(self) -> None:
-        """End the server, where it is pmd's own; take the adapter out of one that is not."""
+        """End the server, where it is pmd's own; take the adapter out of one that is not. What still asks gets a PolicyError."""
+        self._closed = True
         with self._lock:
             if self._served.name and self._loaded_in and self.server.address:
                 with suppress(Lost, NotServed, PolicyError):
@@ -206,6 +211,7 @@ class VllmPolicy:
     def ready(self) -> int:
         """Returns the server's `starts` when it is up, awake, and serves what was loaded last. Raises PolicyError."""
         with self._lock:
+            self._require_open()
             for tries in range(TRIES):
                 seen = self.server.ensure()
                 self._client.connect(self.server.address, self.server.key)
@@ -230,6 +236,7 @@ class VllmPolicy:
     def recover(self, seen: int) -> int:
         """After a request was lost, or its model not found, while `starts` was `seen`: all is as it was before."""
         with self._lock:
+            self._require_open()
             self.server.recover(seen)
             return self.ready()
 
@@ -239,6 +246,11 @@ class VllmPolicy:
             if self._loaded_in == seen:
                 self._loaded_in = 0
             return self.ready()
+
+    def _require_open(self) -> None:
+        """Or a thread that still asks would start the server again."""
+        if self._closed:
+            raise PolicyError("The policy is closed.", "Build another one.")
 
     async def _serve(self) -> None:
         models = await self._client.models()
@@ -256,11 +268,24 @@ class VllmPolicy:
 
     # ---- a batch
 
-    def _sampled(self, bodies: Sequence[dict[str, Any]], n: int) -> list[list[Completion]]:
+    def _sampled(
+        self, bodies: Sequence[dict[str, Any]], n: int, arrived: Arrived | None = None
+    ) -> list[list[Completion]]:
         seen = self.ready()
-        answers = self._client.run(self._ask_all(bodies, seen))
+        told: SimpleQueue[tuple[int, dict[str, Any]] | None] = SimpleQueue()
+        answers = self._client.start(self._ask_all(bodies, seen, told.put))
+        answers.add_done_callback(lambda _: told.put(None))
+        try:
+            while (news := told.get()) is not None:
+                if arrived is not None and not answers.done():
+                    place, answer = news
+                    arrived(place, self._completions(tuple(bodies[place]["prompt"]), n, answer))
+            found = answers.result()
+        except BaseException:
+            answers.cancel()
+            raise
         self.server.worked()
-        return [self._completions(tuple(b["prompt"]), n, a) for b, a in zip(bodies, answers, strict=True)]
+        return [self._completions(tuple(b["prompt"]), n, a) for b, a in zip(bodies, found, strict=True)]
 
     def body(self, prompt_ids: Sequence[int], n: int, sampling: Sampling, seed: int) -> dict[str, Any]:
         """The request for n completions of a prompt; all that a server may have defaults for is said."""
@@ -289,15 +314,22 @@ class VllmPolicy:
             "add_special_tokens": False,
         }
 
-    async def _ask_all(self, bodies: Sequence[dict[str, Any]], seen: int) -> list[dict[str, Any]]:
-        """The answers in order, at most `in_flight` under way. The first error that is final ends them all."""
-        places = asyncio.Semaphore(self._in_flight)
+    async def _ask_all(
+        self, bodies: Sequence[dict[str, Any]], seen: int, tell: Callable[[tuple[int, dict[str, Any]]], None]
+    ) -> list[dict[str, Any]]:
+        """The answers in order, at most `in_flight` under way. The first error that is final ends them all.
 
-        async def one(body: dict[str, Any]) -> dict[str, Any]:
-            async with places:
-                return await self._ask(body, seen)
+        `tell` hears the place and the answer of each as it comes.
+        """
+        free = asyncio.Semaphore(self._in_flight)
 
-        tasks = [asyncio.ensure_future(one(body)) for body in bodies]
+        async def one(place: int, body: dict[str, Any]) -> dict[str, Any]:
+            async with free:
+                answer = await self._ask(body, seen)
+            tell((place, answer))
+            return answer
+
+        tasks = [asyncio.ensure_future(one(place, body)) for place, body in enumerate(bodies)]
         try:
             return await asyncio.gather(*tasks)
         except BaseException:
