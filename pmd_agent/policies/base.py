@@ -64,8 +64,13 @@ class Policy(Protocol):
         """The ids from the end of a reply, whose last id is given, to the beginning of the next, with `said` between them."""
         ...
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
-        """A DSPy language model bound to these very weights, or to those before the first step; its cache off."""
+    def lm(
+        self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False, most: int | None = None
+    ) -> dspy.LM:
+        """A DSPy language model bound to these very weights, or to those before the first step; its cache off.
+
+        `most`: strategies, lessons or behaviors in one answer, where the policy can be held to a schema.
+        """
         ...
 
     def attach(self, folder: Path) -> None:

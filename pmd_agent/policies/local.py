@@ -75,7 +75,9 @@ class LocalPolicy:
         flat = self._answer(jobs)
         return [flat[p * n : (p + 1) * n] for p in range(len(prompts_P))]
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
+    def lm(
+        self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False, most: int | None = None
+    ) -> dspy.LM:
         import dspy
 
         engine = BatchingEngine(

@@ -60,7 +60,9 @@ class ScriptedPolicy:
     def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
         return tuple(f"\n{chr(10).join(m['content'] for m in said)}\n".encode("utf-8", "replace"))
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
+    def lm(
+        self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False, most: int | None = None
+    ) -> dspy.LM:
         import dspy
 
         from pmd_agent.policies.batching import BatchingEngine

@@ -23,6 +23,7 @@ def program_lm(parts: Parts, seed: int, temperature: float | None = None) -> dsp
             max_tokens=settings.max_tokens,
             seed=seed,
             initial=settings.weights == "initial",
+            most=settings.max_insights,
         )
     from pmd_agent.pipelines import outside_lm
 

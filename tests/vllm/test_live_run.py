@@ -26,7 +26,7 @@ QUICKSTART = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
 VLLM = "policy.type=vllm"
 SMALL = [
     "steps=4", "problems.train=16", "problems.test=4", "problems.validation=2", "rollout.problems=8", "rollout.samples=8",
-    "pipeline.every=2", "evaluate.every=0",
+    "pipeline.every=2", "evaluate.every=0", "rollout.lag=1",
 ]  # fmt: skip
 
 
@@ -116,5 +116,5 @@ def test_kill_9_of_the_server_and_then_of_pmd(tmp_path: Path) -> None:
     versions = {
         row["id"].split("/")[0]: row["policy_version"] for p in (run / "rollouts").iterdir() for row in lines(p)
     }
-    assert versions == {"0": 0, "1": 1, "2": 2, "3": 3}
+    assert versions == {"0": 0, "1": 0, "2": 1, "3": 2}  # a step ahead
     assert set(watchdogs()) <= before

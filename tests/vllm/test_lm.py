@@ -62,6 +62,13 @@ def test_a_template_without_a_system_role_gets_its_text_with_the_users(
     policy.close()
 
 
+def test_lists_that_become_memories_end(policy: VllmPolicy, fake: Any) -> None:
+    ask(policy.lm(temperature=0.5, max_tokens=50, seed=3, most=8))
+    (body,) = chats(fake)
+    properties = body["response_format"]["json_schema"]["schema"]["properties"]
+    assert {name: of.get("maxItems") for name, of in properties.items()} == {"strategies": 8, "lessons": 8}
+
+
 def test_the_schema_is_sent_and_nothing_is_left_to_the_servers_defaults(policy: VllmPolicy, fake: Any) -> None:
     lm = policy.lm(temperature=0.5, max_tokens=50, seed=3)
     assert lm.model == f"hosted_vllm/{policy.model_name}" and not lm.cache
@@ -72,6 +79,7 @@ def test_the_schema_is_sent_and_nothing_is_left_to_the_servers_defaults(policy: 
         "strategies",
         "lessons",
     }
+    assert all("maxItems" not in of for of in form["json_schema"]["schema"]["properties"].values())
     expected = {
         "model": policy.model_name, "temperature": 0.5, "top_p": 1.0, "max_completion_tokens": 50, "top_k": 0, "min_p": 0.0,
         "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,

@@ -29,6 +29,8 @@ from pmd_agent.policies.batching import _messages
 if TYPE_CHECKING:
     from pmd_agent.policies.vllm.policy import VllmPolicy
 
+SENTENCES = ("strategies", "lessons", "behaviors")
+"""Fields of an answer that become memories."""
 TRIES = 6
 BACKOFF_SECONDS = 0.5
 
@@ -52,9 +54,17 @@ class VllmEngine:
     supported_params = frozenset({"temperature", "max_tokens", "top_p", "seed", "stop", "response_format"})
 
     def __init__(
-        self, policy: VllmPolicy, *, seed: int, max_tokens: int, temperature: float, initial: bool = False
+        self,
+        policy: VllmPolicy,
+        *,
+        seed: int,
+        max_tokens: int,
+        temperature: float,
+        initial: bool = False,
+        most: int | None = None,
     ) -> None:
-        self._policy, self._initial = policy, initial
+        """`most`: sentences in one list of those that become memories."""
+        self._policy, self._initial, self._most = policy, initial, most
         self.name = self._served()
         self._seed, self._max_tokens, self._temperature = seed, max_tokens, temperature
 
@@ -117,6 +127,7 @@ class VllmEngine:
             self._as_turns(request, messages),
             config=replace(
                 config,
+                response_format=_bounded(config.response_format, self._most),
                 seed=int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:6], "big"),
                 temperature=self._temperature if config.temperature is None else config.temperature,
                 top_p=1.0 if config.top_p is None else config.top_p,
@@ -141,6 +152,22 @@ class VllmEngine:
         return replace(request, system=None, messages=taken)
 
 
+def _bounded(form: dict[str, Any] | None, most: int | None) -> dict[str, Any] | None:
+    """The schema of an answer, whose lists of sentences now end: a model that rambles holds up nobody.
+
+    Not their characters: a server takes seconds to read `maxLength`, and then longer for each token than the model (docs/log.md).
+    """
+    properties = (form or {}).get("schema", {}).get("properties")
+    if form is None or most is None or not isinstance(properties, dict):
+        return form
+    lists = {
+        name: of | {"maxItems": most}
+        for name, of in properties.items()
+        if name in SENTENCES and of.get("type") == "array" and "maxItems" not in of
+    }
+    return form | {"schema": form["schema"] | {"properties": properties | lists}}
+
+
 class AsyncVllmEngine:
     """The same for `acall`."""
 
@@ -152,9 +179,17 @@ class AsyncVllmEngine:
         return await asyncio.to_thread(self._engine.complete, request)
 
 
-def program_lm(policy: VllmPolicy, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
+def program_lm(
+    policy: VllmPolicy,
+    *,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    initial: bool = False,
+    most: int | None = None,
+) -> dspy.LM:
     """`hosted_vllm/<name>`, cache off, bound to the adapter that the policy serves now, or (`initial`) to the model without one."""
-    engine = VllmEngine(policy, seed=seed, max_tokens=max_tokens, temperature=temperature, initial=initial)
+    engine = VllmEngine(policy, seed=seed, max_tokens=max_tokens, temperature=temperature, initial=initial, most=most)
     return dspy.LM(
         f"hosted_vllm/{engine.name}",
         engine=engine,

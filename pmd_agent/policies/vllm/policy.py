@@ -120,12 +120,14 @@ class VllmPolicy:
         """The ids between a reply and the next one."""
         return self.turns.between(opening, said, last)
 
-    def lm(self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False) -> dspy.LM:
+    def lm(
+        self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False, most: int | None = None
+    ) -> dspy.LM:
         """A DSPy language model on the same server and adapter (`initial`: none), answers held to their JSON schema."""
         from pmd_agent.policies.vllm.lm import program_lm
 
         self.ready()
-        return program_lm(self, temperature=temperature, max_tokens=max_tokens, seed=seed, initial=initial)
+        return program_lm(self, temperature=temperature, max_tokens=max_tokens, seed=seed, initial=initial, most=most)
 
     def attach(self, folder: Path) -> None:
         """The server's log is written to this folder, as vllm.log."""
