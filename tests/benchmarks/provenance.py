@@ -18,6 +18,7 @@ from pmd_agent.memory import Memory
 from pmd_agent.memory.embedders import HashingEmbedder
 from pmd_agent.problems.world import RULES, World
 from pmd_agent.recipe import load_recipe
+from pmd_agent.types import Behavior
 
 SAYS = re.compile(rf"\b([a-z]{{3,4}}) ({'|'.join(RULES)})\b")
 DENIES = re.compile(r"\b(never|not|avoid)\b", re.IGNORECASE)
@@ -65,7 +66,8 @@ def judged(run: Path) -> Judged:
     recipe = load_recipe(run / "recipe.yaml")
     world = World.create(getattr(recipe.problems, "seed", 0))
     with Memory.open(run / "memory", HashingEmbedder()) as memory:
-        texts = {i: b.text for b in memory.list("behavior", include_archived=True) for i in (b.id, *b.merged)}
+        rules = [each for each in memory.list("behavior", include_archived=True) if isinstance(each, Behavior)]
+    texts = {i: rule.text for rule in rules for i in (rule.id, *rule.merged)}
     found = Judged()
     steps = sorted((run / "programs").glob("step-*.jsonl"))
     for number, file in enumerate(steps, 1):
