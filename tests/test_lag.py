@@ -35,6 +35,17 @@ def work(where: str, resume: bool) -> None:
     start(load_recipe(RECIPES / "quickstart.yaml", SMALL), resume=resume)
 
 
+def _committed(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return len(lines(metrics)) if metrics.is_file() else 0
+
+
+def _wait_for_a_step(going: Any, run: Path) -> None:
+    before = _committed(run)
+    while going.exitcode is None and _committed(run) == before:
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_random_moments_it_is_as_if_never_killed(tmp_path: Path) -> None:
@@ -53,17 +64,19 @@ def test_killed_at_random_moments_it_is_as_if_never_killed(tmp_path: Path) -> No
     assert whole.exitcode == 0
     length = time.monotonic() - started
     unbroken, broken = tmp_path / "never/runs/quickstart", tmp_path / "killed/runs/quickstart"
-    steps = []
+    steps: list[int] = []
     while len(steps) < KILLS and not (broken / "summary.json").exists():
         going = process(tmp_path / "killed", (broken / "recipe.yaml").is_file())
-        going.join(moments.uniform(0.05, 0.5) * length)
+        if len(steps) % 4 == 3:  # so that it gets on, and all parts of a run are met
+            _wait_for_a_step(going, broken)
+        going.join(moments.uniform(0.0, 0.25) * length)
         if going.exitcode is None:
             os.kill(going.pid, signal.SIGKILL)
-            steps.append(len(lines(broken / "metrics.jsonl")) if (broken / "metrics.jsonl").is_file() else 0)
+            steps.append(_committed(broken))
         going.join()
         assert going.exitcode in (0, -signal.SIGKILL)
     print(f"killed after so many steps: {steps}")
-    assert len(steps) >= 3 and max(steps) > 0
+    assert len(steps) >= 5 and max(steps) > 0, "killed too early or too late to show anything"
     process(tmp_path / "killed", True).join()
     rows = lines(unbroken / "metrics.jsonl")
     assert without_times(lines(broken / "metrics.jsonl")) == without_times(rows)
