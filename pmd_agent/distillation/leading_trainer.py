@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.distillation.trainer_state import State
+from pmd_agent.distillation.trainer_state import Part, State
 
 
 class LeadingTrainer(Trainer):
@@ -24,9 +24,9 @@ class LeadingTrainer(Trainer):
         with self.team.working("log_ratios", list(examples)):
             return super().log_ratios(examples)
 
-    def gather(self) -> State:
-        with self.team.working("gather"):
-            return super().gather()
+    def gather(self, part: Part) -> State:
+        with self.team.working("gather", part):
+            return super().gather(part)
 
     def restore(self, state: State, steps: int) -> None:
         with self.team.working("restore", state, steps):

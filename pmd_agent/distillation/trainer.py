@@ -32,7 +32,7 @@ from pmd_agent.distillation.profile import Profiler
 from pmd_agent.distillation.room import Cut, checkpoint, cut, free_bytes, require_checkpointing
 from pmd_agent.distillation.step_metrics import Tally
 from pmd_agent.distillation.token_gains import Gains, to_show
-from pmd_agent.distillation.trainer_state import State, gathered, restore
+from pmd_agent.distillation.trainer_state import PARTS, Part, State, gathered, restore, write_adapter
 from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as, copy_adapter
 from pmd_agent.recipe.distill import DistillSection
 
@@ -70,6 +70,7 @@ class Trainer:
         self.profiler, self.guard = Profiler(), Guarded(warn, self._vocabulary)
         require_checkpointing(base, settings.gradient_checkpointing)
         self._cut: Cut | None = None
+        self._student: State | None = None  # gathered since the last step
         self.team.shard(base, device or base.device)
         self._parameters = list(adapter_parameters(model, STUDENT).values())
         self._optimiser = torch.optim.AdamW(
@@ -84,7 +85,7 @@ class Trainer:
         """
         per_rollout = self.settings.normalisation == "per_rollout"
         share = len(examples) / (rollouts or len(examples) or 1) if per_rollout else 1.0
-        self.gains, self.token_gains = {}, {}
+        self.gains, self.token_gains, self._student = {}, {}, None
         if not examples:
             self.steps += 1
             return {"loss": 0.0, "tokens": 0.0}
@@ -267,33 +268,31 @@ class Trainer:
 
     def save_adapter(self, folder: Path) -> None:
         """The student in PEFT's own format, loadable without this package."""
-        self.write_adapter(folder, self.gather())
+        write_adapter(self.model, folder, self._gathered("student"))
 
     def save(self, folder: Path) -> None:
         """Everything that training goes on from: adapters, optimiser, position."""
-        torch.save(self.gather(), folder / "trainer.pt")
+        torch.save({part: self._gathered(part) for part in PARTS}, folder / "trainer.pt")
         (folder / "trainer.json").write_text(json.dumps({"steps": self.steps}))
 
     def load(self, folder: Path) -> None:
         state = torch.load(folder / "trainer.pt", weights_only=True, map_location="cpu")
         self.restore(state, json.loads((folder / "trainer.json").read_text())["steps"])
 
-    def gather(self) -> State:
-        """The state, whole; where the weights are sharded, all processes have to ask."""
-        return gathered(self.model, self._optimiser)
+    def gather(self, part: Part) -> State:
+        """A part of the state, whole; where the weights are sharded, all processes have to ask."""
+        return gathered(self.model, self._optimiser, part)
+
+    def _gathered(self, part: Part) -> State:
+        """What is asked for twice after a step, by sync and by the checkpoint, is gathered once."""
+        if part != "student":
+            return self.gather(part)
+        if self._student is None:
+            self._student = self.gather(part)
+        return self._student
 
     def restore(self, state: State, steps: int) -> None:
         """Go on from a state that was gathered after so many steps."""
+        self._student = None
         restore(self.model, self._optimiser, state)
         self.steps = steps
-
-    def write_adapter(self, folder: Path, state: State) -> None:
-        student = {name.replace(".*.", f".{STUDENT}."): p for name, p in state["student"].items()}
-        self.model.save_pretrained(
-            str(folder), selected_adapters=[STUDENT], save_embedding_layers=False, state_dict=student
-        )
-        nested = folder / STUDENT  # peft puts a named adapter into a folder of its name
-        for file in nested.iterdir():
-            file.rename(folder / file.name)
-        nested.rmdir()
-        (folder / "README.md").unlink(missing_ok=True)

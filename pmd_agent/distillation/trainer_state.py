@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,19 +14,31 @@ from pmd_agent.errors import PolicyError
 from pmd_agent.models.adapters import STUDENT, TEACHER, adapter_parameters
 
 State = dict[str, Any]
+Part = Literal["student", "teacher", "optimiser"]
+PARTS: tuple[Part, ...] = ("student", "teacher", "optimiser")
 
 
-def gathered(model: Any, optimiser: torch.optim.Optimizer) -> State:
-    """Adapters and optimiser. Where the weights are sharded, all processes have to ask."""
+def gathered(model: Any, optimiser: torch.optim.Optimizer, part: Part) -> State:
+    """An adapter's tensors by name, or the optimiser's state. Where the weights are sharded, all processes have to ask."""
+    if part != "optimiser":
+        name = STUDENT if part == "student" else TEACHER
+        return {key: _whole(p) for key, p in adapter_parameters(model, name).items()}
     moments = optimiser.state_dict()
     moments["state"] = {
         number: {key: _whole(value) for key, value in of_one.items()} for number, of_one in moments["state"].items()
     }
-    return {
-        "student": {name: _whole(p) for name, p in adapter_parameters(model, STUDENT).items()},
-        "teacher": {name: _whole(p) for name, p in adapter_parameters(model, TEACHER).items()},
-        "optimiser": moments,
-    }
+    return moments
+
+
+def write_adapter(model: Any, folder: Path, student: State) -> None:
+    """The student's gathered tensors in PEFT's own format, loadable without this package."""
+    named = {name.replace(".*.", f".{STUDENT}."): p for name, p in student.items()}
+    model.save_pretrained(str(folder), selected_adapters=[STUDENT], save_embedding_layers=False, state_dict=named)
+    nested = folder / STUDENT  # peft puts a named adapter into a folder of its name
+    for file in nested.iterdir():
+        file.rename(folder / file.name)
+    nested.rmdir()
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
+from pmd_agent.models.encoding import Encoder
 from pmd_agent.models.endings import end_ids, padding_id
 from pmd_agent.models.templates import ChatTemplate
 from pmd_agent.models.turns import Turns
@@ -45,8 +46,8 @@ class LocalPolicy:
         self.version = 0
         self.shares_weights = reload is None
         self.special_tokens = special_tokens_of(tokenizer)
-        self._template = ChatTemplate(tokenizer, name, thinking=thinking)
-        self.turns = Turns(self._template, tokenizer)
+        template = ChatTemplate(tokenizer, name, thinking=thinking)
+        self.turns, self._encoder = Turns(template, tokenizer), Encoder(template, tokenizer)
         self._batch_tokens, self._reload = batch_tokens, reload
         vocabulary = model.config.get_text_config().vocab_size
         self._eos_ids = frozenset(end_ids(name, model.generation_config.eos_token_id, tokenizer, vocabulary))
@@ -54,9 +55,7 @@ class LocalPolicy:
         self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
 
     def encode(self, messages: Messages, *, thinking: bool | None = None) -> list[int]:
-        text = self._template.render(messages, thinking=thinking)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return ids
+        return self._encoder(messages, thinking)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
@@ -116,14 +115,7 @@ class LocalPolicy:
             return self._answer(jobs)
 
     def _answer(self, jobs: Sequence[tuple[Messages, Sampling]]) -> list[Completion]:
-        encoded: dict[str, tuple[int, ...]] = {}
-        asked = []
-        for messages, sampling in jobs:
-            key = repr(messages)
-            if key not in encoded:
-                encoded[key] = tuple(self.encode(messages))
-            asked.append((encoded[key], sampling))
-        return self.answer(asked)
+        return self.answer([(tuple(self.encode(messages)), sampling) for messages, sampling in jobs])
 
     def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
         return self.turns.between(opening, said, last)

@@ -18,6 +18,7 @@ from pmd_agent.distillation import batches, chunks
 from pmd_agent.distillation.divergences import divergence
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
+from pmd_agent.distillation.trainer_state import Part, State
 from pmd_agent.errors import PolicyError
 from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
 from pmd_agent.recipe.distill import DistillSection, TeacherSection
@@ -362,6 +363,29 @@ def test_a_checkpoint_of_other_tensors_is_refused(load_student: Load, tmp_path: 
     torch.save(state, tmp_path / "trainer.pt")
     with pytest.raises(PolicyError, match="8 tensors of the student are in only one"):
         taught.load(tmp_path)
+
+
+def test_sync_gathers_the_student_alone_and_the_checkpoint_does_not_gather_it_again(
+    load_student: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = trainer(load_student(teacher=True), settings())
+    gathered: list[str] = []
+    plain = taught.gather
+
+    def gather(part: Part) -> State:
+        gathered.append(part)
+        return plain(part)
+
+    monkeypatch.setattr(taught, "gather", gather)
+    for number in (1, 2):
+        taught.step(examples())
+        taught.save_adapter(tmp_path / f"adapter-{number}")
+        assert gathered == ["student"]
+        taught.save(tmp_path)
+        assert gathered == ["student", "teacher", "optimiser"]
+        gathered.clear()
+    saved = torch.load(tmp_path / "trainer.pt", weights_only=True)
+    assert_same(saved["student"], {n: p.detach() for n, p in adapter_parameters(taught.model, STUDENT).items()})
 
 
 def test_a_saved_adapter_is_plain_peft(load_student: Load, load_tiny: Load, tmp_path: Path) -> None:

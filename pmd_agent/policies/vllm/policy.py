@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.errors import PolicyError
+from pmd_agent.models.encoding import Encoder
 from pmd_agent.models.templates import ChatTemplate
 from pmd_agent.models.turns import Turns
 from pmd_agent.policies.base import Arrived, Asked, Messages, seed_of, special_tokens_of
@@ -72,7 +73,7 @@ class VllmPolicy:
         self.version = 0
         self.special_tokens = special_tokens_of(tokenizer)
         self.template = ChatTemplate(tokenizer, str(getattr(tokenizer, "name_or_path", "")), thinking=thinking)
-        self.turns = Turns(self.template, tokenizer)
+        self.turns, self._encoder = Turns(self.template, tokenizer), Encoder(self.template, tokenizer)
         self.thinking, self.timeout = thinking, timeout
         self._eos_ids, self._in_flight, self._sleeps = sorted(set(eos_ids)), in_flight, sleep
         self._client = VllmClient(connections=in_flight, timeout=timeout)
@@ -88,9 +89,7 @@ class VllmPolicy:
 
     def encode(self, messages: Messages, *, thinking: bool | None = None) -> list[int]:
         """The prompt as token ids, chat template applied."""
-        text = self.template.render(messages, thinking=thinking)
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return ids
+        return self._encoder(messages, thinking)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, special tokens in it."""
@@ -100,13 +99,7 @@ class VllmPolicy:
         self, prompts_P: Sequence[Messages], n: int, sampling: Sampling, arrived: Arrived | None = None
     ) -> list[list[Completion]]:
         """n completions of each prompt. What a dead server leaves unanswered is asked again, and nothing else."""
-        encoded: dict[str, tuple[int, ...]] = {}
-        prompts = []
-        for messages in prompts_P:
-            key = repr(messages)
-            if key not in encoded:
-                encoded[key] = tuple(self.encode(messages))
-            prompts.append(encoded[key])
+        prompts = [self.encode(messages) for messages in prompts_P]
         # Sample g has this seed + g, as with the local policy.
         bodies = [self.body(ids, n, sampling, seed_of(sampling, p, 0)) for p, ids in enumerate(prompts)]
         return self._sampled(bodies, n, arrived)
