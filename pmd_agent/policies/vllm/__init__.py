@@ -4,5 +4,5 @@ policy         what the loop sees: samples, adapters, sleep; restores what a dea
 client         the HTTP calls                     lm                DSPy's language model on the same server
 server         started, watched, restarted        server_arguments  from settings to a command line
 process_guard, watchdog  nothing outlives its owner    log          the log's own reason why it did not start
-serve_command  `pmd serve`
+start_turn     one server at a time starts on a GPU      serve_command  `pmd serve`
 """

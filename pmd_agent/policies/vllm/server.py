@@ -23,6 +23,7 @@ from pmd_agent.errors import PolicyError
 from pmd_agent.policies.vllm.log import reason_in
 from pmd_agent.policies.vllm.process_guard import Leash, clear_up
 from pmd_agent.policies.vllm.server_arguments import ServerSettings, server_command, server_environment, typed
+from pmd_agent.policies.vllm.start_turn import devices, turn
 
 Progress = Callable[[str], None]
 LOOK_SECONDS = 0.25
@@ -128,6 +129,11 @@ class VllmServer:
         self._start()
 
     def _start(self) -> None:
+        what = f"{self.settings.model}, log {self.log}"
+        with turn(devices(self.settings), what, seconds=self._start_seconds, say=self._progress):
+            self._start_here()
+
+    def _start_here(self) -> None:
         for tries_left in reversed(range(PORT_TRIES)):
             try:
                 reason = self._try_to_start()
