@@ -23,6 +23,8 @@ from pmd_agent.runs.environment import installed_version
 
 State = Literal["ok", "gap", "note"]
 TESTED_VLLM = "0.32"
+RAN_VLLM = "0.26"
+"""On GPUs, by hand: no test."""
 LIBRARIES = ("torch", "transformers", "peft", "dspy", "litellm", "chromadb")
 GIB = 2**30
 HUB_SECONDS = 5.0
@@ -145,7 +147,9 @@ def _vllm(recipe: Recipe | None) -> Check:
             "pip install 'pmd-agent[vllm]' (without a GPU: docs/vllm.md), or policy.type=local",
         )
     if not found.startswith(TESTED_VLLM + "."):
-        return Check("vllm", "note", f"{found}; {TESTED_VLLM} is tested", f"pip install 'vllm=={TESTED_VLLM}.*'")
+        ran = "this one has run on GPUs" if found.startswith(RAN_VLLM + ".") else f"{RAN_VLLM} has run on GPUs"
+        mend = f"pip install 'vllm=={TESTED_VLLM}.*'"
+        return Check("vllm", "note", f"{found}; {TESTED_VLLM} is tested (its CPU build), {ran}", mend)
     return Check("vllm", "ok", found + (" (CPU build)" if installed_version("vllm") is None else ""))
 
 

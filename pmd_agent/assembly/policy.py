@@ -122,4 +122,6 @@ def _served(
         in_flight=section.in_flight,
         timeout=section.request_seconds,
         sleep=section.sleep,
+        copies=section.data_parallel,
+        warn=console.warn,
     )

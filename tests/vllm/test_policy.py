@@ -16,6 +16,8 @@ import pytest
 from pmd_agent.errors import PolicyError
 from pmd_agent.policies.vllm import policy as vllm_policy
 from pmd_agent.policies.vllm.policy import VllmPolicy
+from pmd_agent.policies.vllm.server import VllmServer
+from pmd_agent.policies.vllm.server_arguments import ServerSettings
 from pmd_agent.types import Sampling
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, max_tokens=4, seed=7)
@@ -228,17 +230,110 @@ def test_a_server_that_reads_less_than_the_run_counts_on_is_refused(policy: Vllm
         policy.load(None, 0)
 
 
+def asked(fake: Any) -> list[str]:
+    """Paths and queries since the last time, reading left out."""
+    found = [path + ("?" + body["query"] if "query" in body else "") for path, body in fake.calls]
+    fake.calls.clear()
+    return [path for path in found if path not in ("/v1/completions", "/version")]
+
+
+AWAKE_AGAIN = ["/wake_up?tags=weights", "/collective_rpc", "/wake_up?tags=kv_cache"]
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "woken"),
+    [("0.32.0", 2, AWAKE_AGAIN), ("1.0.0rc1", 2, AWAKE_AGAIN), ("0.31.9", 1, ["/wake_up"]), ("dev", 1, ["/wake_up"])],
+)
 def test_the_server_sleeps_while_resting_and_wakes_before_anything_else(
-    make: Callable[..., VllmPolicy], fake: Any, adapter: Path
+    make: Callable[..., VllmPolicy], fake: Any, adapter: Path, version: str, level: int, woken: list[str]
+) -> None:
+    policy = make(sleep=True)
+    fake.version = version
+    policy.load(None, 0)
+    asked(fake)
+    with policy.resting():
+        assert asked(fake) == [f"/sleep?level={level}&mode=wait"]
+    assert asked(fake) == woken
+    policy.sleep()
+    policy.load(adapter, 1)
+    assert asked(fake)[1:] == [*woken, "/v1/models", "/v1/load_lora_adapter"]
+
+
+class OwnServer(VllmServer):
+    """One that pmd has started: it can be ended and started anew."""
+
+    def __init__(self, fake: Any) -> None:
+        super().__init__(ServerSettings("m"), Path("unused.log"))
+        self.fake, self.ended = fake, 0
+
+    def ensure(self) -> int:
+        if not self.address:
+            self.starts, self.address = self.starts + 1, self.fake.address
+            self.fake.adapters.clear()
+        return self.starts
+
+    def stop(self) -> None:
+        self.address, self.ended = "", self.ended + 1
+
+
+def test_a_server_that_lost_its_weights_at_level_2_is_started_anew_for_level_1(
+    words: Any, fake: Any, adapter: Path
+) -> None:
+    warned: list[str] = []
+    server = OwnServer(fake)
+    policy = VllmPolicy(server, words, context=100, eos_ids=[2], sleep=True, warn=warned.append)
+    try:
+        policy.load(adapter, 1)
+        asked(fake)
+        with policy.resting():
+            fake.reads = lambda copy: -9.0  # the weights are noise
+        assert server.ended == 1 and len(warned) == 1 and "level 2" in warned[0]
+        assert asked(fake)[-2:] == ["/v1/models", "/v1/load_lora_adapter"], "what was served is served again"
+        with policy.resting():
+            pass
+        assert asked(fake) == ["/sleep?level=1&mode=wait", "/wake_up"]
+        policy.sleep()
+        fake.reads = lambda copy: float("nan")
+        with pytest.raises(PolicyError, match=r"After sleep .level 1.") as caught:
+            policy.wake()
+        assert "policy.sleep=false" in caught.value.hint
+    finally:
+        policy.close()
+
+
+def test_a_server_of_the_users_own_that_lost_its_weights_is_an_error(
+    make: Callable[..., VllmPolicy], fake: Any
 ) -> None:
     policy = make(sleep=True)
     policy.load(None, 0)
-    with policy.resting():
-        assert fake.paths()[-1] == "/sleep"
-    assert fake.paths()[-1] == "/wake_up"
     policy.sleep()
+    fake.reads = lambda copy: -1.5
+    with pytest.raises(PolicyError, match=r"After sleep .level 2."):
+        policy.wake()
+
+
+def test_an_adapter_that_was_lost_before_sleep_does_not_end_sleep_mode(
+    make: Callable[..., VllmPolicy], fake: Any, adapter: Path
+) -> None:
+    policy = make(sleep=True)
     policy.load(adapter, 1)
-    assert fake.paths()[-3:] == ["/wake_up", "/v1/models", "/v1/load_lora_adapter"]
+    fake.adapters.clear()
+    assert not policy.sleep()
+    policy.load(adapter, 2)
+    assert policy.sleep()
+
+
+def test_every_copy_is_asked_after_a_load_and_one_without_the_adapter_is_an_error(
+    make: Callable[..., VllmPolicy], fake: Any, adapter: Path
+) -> None:
+    policy = make(copies=3)
+    policy.load(adapter, 1)
+    read = [body for path, body in fake.calls if path == "/v1/completions"]
+    assert [body["copy"] for body in read] == [0, 1, 2] and {body["model"] for body in read} == {policy.model_name}
+    fake.reads = lambda copy: -1.3 if copy == 2 else -1.0
+    with pytest.raises(PolicyError, match=r"Copy 2 .*0\.30 nats apart.*not reached") as caught:
+        policy.load(adapter, 2)
+    assert "policy.data_parallel=1" in caught.value.hint
 
 
 def test_without_sleep_mode_resting_is_nothing(make: Callable[..., VllmPolicy], fake: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,9 +58,16 @@ class VllmClient:
             future.cancel()
             raise
 
-    async def post(self, path: str, body: dict[str, Any] | None = None, *, timeout: float | None = None) -> Any:
+    async def post(
+        self,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """The parsed answer (None where it is not JSON). Raises Lost, NotServed and PolicyError."""
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = dict(headers or {}) | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         try:
             answer = await self._client().post(
                 self._address + path, json=body, headers=headers, timeout=timeout or httpx.USE_CLIENT_DEFAULT
@@ -95,13 +102,18 @@ class VllmClient:
 
     # ---- sleep mode
 
-    async def sleep(self) -> None:
-        """Weights to the CPU's memory, KV cache away."""
-        await self.post("/sleep?level=1&mode=wait", timeout=300.0)
+    async def sleep(self, level: int) -> None:
+        """KV cache away, and the weights: to the CPU's memory (level 1), or away as well (2)."""
+        await self.post(f"/sleep?level={level}&mode=wait", timeout=300.0)
 
-    async def wake(self) -> None:
-        """Back as it was, the KV cache empty."""
-        await self.post("/wake_up", timeout=300.0)
+    async def wake(self, level: int) -> None:
+        """After a sleep of that level: back with an empty KV cache. After level 2 weights are read from their files again."""
+        if level == 2:
+            await self.post("/wake_up?tags=weights", timeout=300.0)
+            await self.post("/collective_rpc", {"method": "reload_weights"}, timeout=900.0)
+            await self.post("/wake_up?tags=kv_cache", timeout=300.0)
+        else:
+            await self.post("/wake_up", timeout=300.0)
 
     def close(self) -> None:
         """Close the connections and end the loop."""

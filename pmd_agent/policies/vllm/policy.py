@@ -10,10 +10,11 @@ import asyncio
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,9 @@ from pmd_agent.models.encoding import Encoder
 from pmd_agent.models.templates import ChatTemplate
 from pmd_agent.models.turns import Turns
 from pmd_agent.policies.base import Arrived, Asked, Messages, seed_of, special_tokens_of
+from pmd_agent.policies.vllm.answers import completions
 from pmd_agent.policies.vllm.client import Lost, NotServed, VllmClient
+from pmd_agent.policies.vllm.same_weights import TEXT, SleepMode, require_all_copies
 from pmd_agent.policies.vllm.server import Server, VllmServer
 from pmd_agent.types import Completion, Sampling
 
@@ -64,10 +67,12 @@ class VllmPolicy:
         in_flight: int = 128,
         timeout: float = 3600.0,
         sleep: bool = False,
+        copies: int = 1,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         """`context`: tokens of a prompt and its completion. `in_flight`: requests (of n samples each) at one time.
 
-        `timeout`: seconds that one request may take. `sleep`: let the server sleep while `resting`.
+        `timeout`: seconds that one request may take. `sleep`: let the server sleep while `resting`. `copies` of the model.
         """
         self.server, self.tokenizer, self.context = server, tokenizer, context
         self.version = 0
@@ -77,6 +82,9 @@ class VllmPolicy:
         self.thinking, self.timeout = thinking, timeout
         self._eos_ids, self._in_flight, self._sleeps = sorted(set(eos_ids)), in_flight, sleep
         self._client = VllmClient(connections=in_flight, timeout=timeout)
+        self._copies, self._warn = copies, warn
+        self._text = self.encode([{"role": "user", "content": TEXT}])
+        self._sleep_mode = SleepMode(self._client, self._text)
         self._served = _Served("", None, 0)
         self._base_name = ""
         self._loaded_in = 0  # server.starts when what is served was loaded
@@ -177,7 +185,7 @@ class VllmPolicy:
         with self._lock:
             if self._sleeps and not self._asleep_in and self._loaded_in:
                 try:
-                    self._client.run(self._client.sleep())
+                    self._client.run(self._sleep_mode.begin(self.model_name))
                     self._asleep_in = self._loaded_in
                 except NotServed:  # a server without sleep mode
                     self._sleeps = False
@@ -190,6 +198,21 @@ class VllmPolicy:
         with self._lock:
             if self._asleep_in:
                 self.ready()
+
+    def _woken(self, seen: int) -> bool:
+        """Wakes it; False where it has to be started anew, since it did not answer as before. Raises Lost and PolicyError."""
+        if self._client.run(self._sleep_mode.end()):
+            return True
+        level, self._asleep_in, self._loaded_in = self._sleep_mode.level, 0, 0
+        if level < 2 or not isinstance(self.server, VllmServer):
+            raise PolicyError(
+                f"After sleep (level {level}) the vLLM server does not answer from the weights that it had.",
+                "Set policy.sleep=false, or try another version of vLLM (docs/vllm.md).",
+            )
+        self._warn("after sleep level 2 the vLLM server answered from other weights: it is started anew, for level 1")
+        self._sleep_mode.level = 1
+        self.server.stop()
+        return False
 
     # ---- what the server has to have
 
@@ -211,8 +234,8 @@ class VllmPolicy:
                 seen = self.server.ensure()
                 self._client.connect(self.server.address, self.server.key)
                 try:
-                    if self._asleep_in == seen:
-                        self._client.run(self._client.wake())
+                    if self._asleep_in == seen and not self._woken(seen):
+                        continue
                     self._asleep_in = 0
                     if self._loaded_in != seen:
                         self._client.run(self._serve())
@@ -260,6 +283,7 @@ class VllmPolicy:
         served = self._served
         if served.adapter is not None and served.name not in (m["id"] for m in models):
             await self._client.load_adapter(served.name, served.adapter)
+        await require_all_copies(self._client, self.model_name, self._text, self._copies)
 
     # ---- a batch
 
@@ -274,13 +298,18 @@ class VllmPolicy:
             while (news := told.get()) is not None:
                 if arrived is not None and not answers.done():
                     place, answer = news
-                    arrived(place, self._completions(tuple(bodies[place]["prompt"]), n, answer))
+                    arrived(place, self._completions(bodies[place], n, answer))
             found = answers.result()
         except BaseException:
             answers.cancel()
             raise
         self.server.worked()
-        return [self._completions(tuple(b["prompt"]), n, a) for b, a in zip(bodies, found, strict=True)]
+        return [self._completions(body, n, answer) for body, answer in zip(bodies, found, strict=True)]
+
+    def _completions(self, body: Mapping[str, Any], n: int, answer: dict[str, Any]) -> list[Completion]:
+        decode = partial(self.tokenizer.decode, skip_special_tokens=True)
+        served = self._served.version
+        return completions(answer, tuple(body["prompt"]), n, model=self.model_name, version=served, decode=decode)
 
     def body(self, prompt_ids: Sequence[int], n: int, sampling: Sampling, seed: int) -> dict[str, Any]:
         """The request for n completions of a prompt; all that a server may have defaults for is said."""
@@ -352,32 +381,3 @@ class VllmPolicy:
     async def _mended(self, mend: Callable[[int], int], seen: int) -> int:
         # Not in asyncio's own pool: that one looks up host names, and all of its threads could be waiting here.
         return await asyncio.get_running_loop().run_in_executor(self._mending, mend, seen)
-
-    def _completions(self, prompt_ids: tuple[int, ...], n: int, answer: dict[str, Any]) -> list[Completion]:
-        served = self._served
-        if answer.get("model") != self.model_name:
-            raise PolicyError(
-                f"The vLLM server answered from {answer.get('model')!r}, and {self.model_name!r} was asked.",
-                "Let nothing else stand between pmd and the server.",
-            )
-        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
-        completions = [self._completion(prompt_ids, choice, served.version) for choice in choices]
-        if len(completions) == 1:
-            return completions * n
-        if len(completions) != n:
-            raise PolicyError(f"The vLLM server sent {len(completions)} samples, and {n} were asked.")
-        return completions
-
-    def _completion(self, prompt_ids: tuple[int, ...], choice: dict[str, Any], version: int) -> Completion:
-        ids = choice.get("token_ids")
-        logprobs = (choice.get("logprobs") or {}).get("token_logprobs")
-        if ids is None or logprobs is None or len(ids) != len(logprobs):
-            raise PolicyError("The vLLM server sends no token ids with log-probabilities.", "Use vLLM 0.11 or newer.")
-        return Completion(
-            prompt_ids=prompt_ids,
-            completion_ids=tuple(ids),
-            logprobs=tuple(map(float, logprobs)),
-            text=self.tokenizer.decode(ids, skip_special_tokens=True),
-            finish_reason="stop" if choice["finish_reason"] == "stop" else "length",
-            policy_version=version,
-        )
