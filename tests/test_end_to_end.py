@@ -79,7 +79,7 @@ def test_run_directory_is_complete(finished: Path) -> None:
     assert {"attempt", "verify", "remember", "reflect", "recall", "distil"} <= set(summary["seconds"])
     rows = lines(finished / "metrics.jsonl")
     assert [row["step"] for row in rows] == [0, 1, 2]
-    assert all({"entropy", "importance_ratio", "clip_fraction", "repetition", "markers"} <= set(row) for row in rows)
+    assert all({"surprisal", "importance_ratio", "clip_fraction", "repetition", "markers"} <= set(row) for row in rows)
     assert "internalisation" in summary
 
 

@@ -37,13 +37,18 @@ class Judged(NamedTuple):
     """Nats (for GRPO, nats times advantage), the importance ratio multiplied in, the weight not."""
     gain_N: Tensor
     """How much more the teacher believes in the token than the student, in nats; 0 where there is no teacher."""
+    surprisal_N: Tensor
+    """-log p of the token under the student, in nats."""
     entropy_N: Tensor
+    """Of the student's whole distribution; 0 where it was not asked for: it takes three passes over the vocabulary."""
     ratio_N: Tensor
     """Student to sampling policy, after the clip in distillation."""
     clipped_N: Tensor
 
 
-def distilled(student_NV: Tensor, teacher_NV: Tensor, tokens: Tokens, settings: DistillSection) -> Judged:
+def distilled(
+    student_NV: Tensor, teacher_NV: Tensor, tokens: Tokens, settings: DistillSection, *, with_entropy: bool = False
+) -> Judged:
     """min(ratio, clip) D(student, stopgrad teacher), D as the recipe names it (SDPO, arXiv 2601.20802)."""
     if settings.divergence == "sampled_kl":
         student_N, teacher_N = (token_logprobs(x, tokens.target_N) for x in (student_NV, teacher_NV.detach()))
@@ -57,10 +62,19 @@ def distilled(student_NV: Tensor, teacher_NV: Tensor, tokens: Tokens, settings: 
     ratio_N, clipped_N = importance_ratio(student_N, tokens.sampled_N, settings.importance_clip or math.inf)
     if settings.importance_clip is not None:
         loss_N = loss_N * ratio_N
-    return Judged(loss_N, teacher_N - student_N.detach(), entropy(student_NV), ratio_N, clipped_N)
+    student_N = student_N.detach()
+    entropy_N = entropy(student_NV) if with_entropy else torch.zeros_like(ratio_N)
+    return Judged(loss_N, teacher_N - student_N, -student_N, entropy_N, ratio_N, clipped_N)
 
 
-def reinforced(student_NV: Tensor, initial_NV: Tensor | None, tokens: Tokens, settings: GrpoSection) -> Judged:
+def reinforced(
+    student_NV: Tensor,
+    initial_NV: Tensor | None,
+    tokens: Tokens,
+    settings: GrpoSection,
+    *,
+    with_entropy: bool = False,
+) -> Judged:
     """GRPO: the clipped surrogate plus kl times k3 to the initial policy, where kl is not 0 (`initial_NV` is None if it is)."""
     student_N = token_logprobs(student_NV, tokens.target_N)
     loss_N, clipped_N = clipped_surrogate(
@@ -69,4 +83,6 @@ def reinforced(student_NV: Tensor, initial_NV: Tensor | None, tokens: Tokens, se
     if initial_NV is not None:
         loss_N = loss_N + settings.kl * k3(student_N, token_logprobs(initial_NV, tokens.target_N))
     ratio_N, _ = importance_ratio(student_N, tokens.sampled_N, math.inf)
-    return Judged(loss_N, torch.zeros_like(ratio_N), entropy(student_NV), ratio_N, clipped_N)
+    nothing_N = torch.zeros_like(ratio_N)
+    entropy_N = entropy(student_NV) if with_entropy else nothing_N
+    return Judged(loss_N, nothing_N, -student_N.detach(), entropy_N, ratio_N, clipped_N)

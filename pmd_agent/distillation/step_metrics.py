@@ -13,13 +13,16 @@ from pmd_agent.distillation.losses import Judged, Tokens
 from pmd_agent.distillation.parallel import Team
 from pmd_agent.distillation.token_gains import Gains, aligned
 
+SUMS = ("loss", "weight", "surprisal", "entropy", "ratio", "clipped")
+
 
 class Tally:
     """Sums over the batches added so far. They stay on the device until they are asked for: to read one waits for all work."""
 
-    def __init__(self, shown: Collection[str] = ()) -> None:
-        """`shown`: ids of the rollouts whose gains are kept token by token."""
-        self.loss = self.weight = self.tokens = self.entropy = self.ratio = self.clipped = 0.0
+    def __init__(self, shown: Collection[str] = (), *, with_entropy: bool = False) -> None:
+        """`shown`: ids of the rollouts whose gains are kept token by token. `with_entropy`: it was measured."""
+        self.loss = self.weight = self.tokens = self.surprisal = self.entropy = self.ratio = self.clipped = 0.0
+        self.with_entropy = with_entropy
         self.gains: dict[str, float] = {}
         """Rollout id -> the teacher's mean gain over its tokens."""
         self.token_gains: dict[str, Gains] = {}
@@ -28,11 +31,16 @@ class Tally:
         self._sums: list[Tensor] = []
         self._batches: list[tuple[Sequence[Example], Tensor]] = []
 
-    def add(self, tokens: Tokens, judged: Judged) -> None:
+    def add(self, batch: Sequence[Example], tokens: Tokens, judged: Judged) -> None:
+        """A micro-batch, all of it distilled or all of it reinforced."""
         self.tokens += len(tokens.target_N)
         loss_N = judged.loss_N.detach() * tokens.weight_N
-        columns = (loss_N, tokens.weight_N, judged.entropy_N, judged.ratio_N, judged.clipped_N)
+        columns = (
+            loss_N, tokens.weight_N, judged.surprisal_N, judged.entropy_N, judged.ratio_N, judged.clipped_N,
+        )  # fmt: skip
         self._sums.append(torch.stack([column.to(loss_N.dtype) for column in columns]).sum(1))
+        if batch[0].advantage is None:
+            self.add_gain(batch, judged.gain_N)
 
     def add_gain(self, batch: Sequence[Example], gain_N: Tensor) -> None:
         """`gain_N`: the teacher's log-probability less the student's, at the written tokens of the batch."""
@@ -43,7 +51,7 @@ class Tally:
         if self._sums:
             # Added in float64, as Python would.
             found = torch.stack(self._sums).double().sum(0).tolist()
-            for name, value in zip(("loss", "weight", "entropy", "ratio", "clipped"), found, strict=True):
+            for name, value in zip(SUMS, found, strict=True):
                 setattr(self, name, getattr(self, name) + value)
         if self._batches:
             self._read_gains()
@@ -65,9 +73,9 @@ class Tally:
     def over(self, team: Team) -> Tally:
         """The sums of all processes; all have to ask."""
         self._read()
-        names = ("loss", "weight", "tokens", "entropy", "ratio", "clipped")
+        names = ("tokens", *SUMS)
         values = team.sum([*(getattr(self, name) for name in names), *self._gain[True], *self._gain[False]])
-        whole = Tally()
+        whole = Tally(with_entropy=self.with_entropy)
         for name, value in zip(names, values, strict=False):
             setattr(whole, name, value)
         whole._gain = {True: values[-4:-2], False: values[-2:]}
@@ -85,10 +93,12 @@ class Tally:
         found = {"loss": self.loss / (self.weight or 1.0), "tokens": self.tokens}
         if self.tokens:
             found |= {
-                "entropy": self.entropy / self.tokens,
+                "surprisal": self.surprisal / self.tokens,
                 "importance_ratio": self.ratio / self.tokens,
                 "clip_fraction": self.clipped / self.tokens,
             }
+            if self.with_entropy:
+                found["entropy"] = self.entropy / self.tokens
         if (gain := self.teacher_gain) is not None:
             found["teacher_gain"] = gain
         return found

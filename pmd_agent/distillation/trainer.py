@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,10 @@ class Trainer:
             self.seed * 100_003 + self.steps
         )  # order and dropout: a resumed run draws what an unbroken one draws
         order = torch.randperm(len(examples)).tolist()
-        tally = Tally(to_show(examples, settings.show_tokens))
+        every = settings.entropy_every
+        tally = Tally(
+            to_show(examples, settings.show_tokens), with_entropy=bool(every) and (self.steps + 1) % every == 0
+        )
         norms: list[float] = []
         skipped = 0
         for part in split([examples[i].without_loss_on(self._unlearnt) for i in order], settings.updates):
@@ -108,7 +112,9 @@ class Trainer:
             self._optimiser.zero_grad(set_to_none=True)
             with self.forward.precision():
                 for batch, counts in self._micro_batches(part):
-                    self._backward(batch, total / self.team.scale, tally if counts else Tally())
+                    judged = self._backward(batch, total / self.team.scale, with_entropy=tally.with_entropy)
+                    if counts:
+                        tally.add(batch, *judged)
             self.team.add_gradients(self._parameters)
             norm = self.team.clip_gradients(self._parameters, settings.max_grad_norm)
             if math.isfinite(norm):  # all processes see the same one
@@ -183,18 +189,18 @@ class Trainer:
             scale *= max(0.0, 1.0 - self.steps / self.total_steps)
         return self.settings.lr * scale
 
-    def _backward(self, batch: Sequence[Example], total: float, tally: Tally) -> None:
+    def _backward(self, batch: Sequence[Example], total: float, *, with_entropy: bool) -> tuple[Tokens, Judged]:
         """The gradient of one micro-batch, all of it distilled or all of it reinforced."""
         tokens, references = self._tokens(batch), self._references(batch)
-        objective = self._distilled if batch[0].advantage is None else self._reinforced
+        objective = partial(
+            self._distilled if batch[0].advantage is None else self._reinforced, with_entropy=with_entropy
+        )
         self.model.train()
         student_ND = self.forward.hidden([(e.student_prompt_ids, e) for e in batch])
         judged = backward(
             objective, student_ND, references, tokens, total=total, vocabulary=self._vocabulary, guard=self.guard
         )
-        tally.add(tokens, judged)
-        if batch[0].advantage is None:
-            tally.add_gain(batch, judged.gain_N)
+        return tokens, judged
 
     def _micro_batches(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], bool]]:
         """This process's, and whether they count: one that only keeps step with other processes does not."""
@@ -207,17 +213,21 @@ class Trainer:
                 idle = [replace(min(share, key=length), weight=0.0)]
                 yield from ((idle, False) for _ in range(max(map(len, cut)) - len(mine)))
 
-    def _distilled(self, student_ND: Tensor, teachers_ND: list[Tensor], tokens: Tokens, fast: bool) -> Judged:
+    def _distilled(
+        self, student_ND: Tensor, teachers_ND: list[Tensor], tokens: Tokens, fast: bool, *, with_entropy: bool
+    ) -> Judged:
         with torch.no_grad():
             teacher_NV = self._mixed(teachers_ND)
         judge = compiled(distilled) if fast else distilled
-        return judge(self._logits(student_ND), teacher_NV, tokens, self.settings)
+        return judge(self._logits(student_ND), teacher_NV, tokens, self.settings, with_entropy=with_entropy)
 
-    def _reinforced(self, student_ND: Tensor, initial_ND: list[Tensor], tokens: Tokens, fast: bool) -> Judged:
+    def _reinforced(
+        self, student_ND: Tensor, initial_ND: list[Tensor], tokens: Tokens, fast: bool, *, with_entropy: bool
+    ) -> Judged:
         with torch.no_grad():
             initial_NV = self._logits(initial_ND[0]) if initial_ND else None
         judge = compiled(reinforced) if fast else reinforced
-        return judge(self._logits(student_ND), initial_NV, tokens, self.settings.grpo)
+        return judge(self._logits(student_ND), initial_NV, tokens, self.settings.grpo, with_entropy=with_entropy)
 
     def _logits(self, hidden_ND: Tensor) -> Tensor:
         with self.forward.autocast():

@@ -78,6 +78,8 @@ class DistillSection(Section):
     """Steps between measuring what two control teachers gain, at a forward pass each. 0: never."""
     tier_gains_every: int = Field(0, ge=0)
     """Steps between measuring what teachers gain that read one tier of the memory alone, at a forward pass each. 0: never."""
+    entropy_every: int = Field(0, ge=0)
+    """Steps between measuring the entropy of the student's distributions, at three passes over their logits. 0: never."""
     show_tokens: int = Field(8, ge=0)
     """Rollouts of a step that are kept with the teacher's gain at each token, to be read in `pmd watch`. 0: none."""
     gain_patience: int | None = Field(None, ge=1)

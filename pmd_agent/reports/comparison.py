@@ -183,14 +183,22 @@ def _gauges(arms: Sequence[Arm]) -> Table:
                 percent(share),
                 *(
                     _rounded(arm.gauge(key))
-                    for key in ("teacher_gain", "context_fraction", "response_tokens", "entropy")
+                    for key in ("teacher_gain", "context_fraction", "response_tokens", "surprisal")
                 ),
                 percent(arm.gauge("correct")),
             )
         )
     return Table(
         "How they learnt (the last quarter of the steps)",
-        ("arm", "internalised", "teacher gain (nats a token)", "taught", "tokens an answer", "entropy (nats)", "right"),
+        (
+            "arm",
+            "internalised",
+            "teacher gain (nats a token)",
+            "taught",
+            "tokens an answer",
+            "surprisal (nats)",
+            "right",
+        ),
         tuple(rows),
         "Internalised: (final - base) / (with memory - base). Taught: rollouts whose teacher had something to read.",
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pmd_agent.distillation import chunks
+from pmd_agent.distillation import chunks, losses
 from pmd_agent.distillation.batches import micro_batches
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
@@ -125,7 +125,7 @@ def test_the_published_loss_in_value_gradient_and_gauges(
     wanted = gradients(model)
     student = torch.cat([logprobs(model, e.student_prompt_ids, e) for e in sampled]).detach()
 
-    metrics, found = learn(load_student(teacher=True), settings(batch_tokens=256), sampled)
+    metrics, found = learn(load_student(teacher=True), settings(batch_tokens=256, entropy_every=1), sampled)
     assert metrics["loss"] == pytest.approx(expected.item(), abs=1e-5) and metrics["loss"] > 0.01
     assert distance(found, wanted) < 1e-5 and max(g.abs().max().item() for g in wanted) > 1e-3
     assert (
@@ -133,6 +133,29 @@ def test_the_published_loss_in_value_gradient_and_gauges(
     )
     assert metrics["importance_ratio"] == pytest.approx(ratio.clamp_max(2).mean().item(), abs=1e-5)
     assert metrics["entropy"] == pytest.approx(-(student.exp() * student).sum(-1).mean().item(), abs=1e-4)
+    chosen = torch.cat([of_tokens(logprobs(model, e.student_prompt_ids, e), e) for e in sampled])
+    assert metrics["surprisal"] == pytest.approx(-chosen.mean().item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{}, {"divergence": "sampled_kl"}])
+def test_entropy_is_measured_only_when_it_is_asked_for(
+    load_student: Load, sampled: list[Example], changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    plain = losses.entropy
+
+    def watched(logits: Tensor) -> Tensor:
+        asked.append(1)
+        return plain(logits)
+
+    monkeypatch.setattr(losses, "entropy", watched)
+    for every, steps in ((0, []), (2, [1, 3])):
+        taught = Trainer(load_student(teacher=True), settings(entropy_every=every, **changes), pad_id=0, seed=0)
+        asked.clear()
+        found = [taught.step(sampled) for _ in range(4)]
+        assert [n for n, row in enumerate(found) if "entropy" in row] == steps
+        assert bool(asked) == bool(steps)
+        assert all(row["surprisal"] > 0 for row in found)
 
 
 def test_without_a_clip_the_ratio_is_reported_and_changes_nothing(load_student: Load, sampled: list[Example]) -> None:

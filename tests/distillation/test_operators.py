@@ -108,6 +108,7 @@ def test_a_step_of_256_rollouts_in_at_most_15_000_operators(card: None) -> None:
     assert of["_varlen_attn"] == 3 * LAYERS and of["_varlen_attn_backward"] == LAYERS, "one micro-batch"
     assert of.total() <= 15_000 / 3
     assert not any("scaled_dot_product" in name for name in of)
+    assert not {"special_entr", "_softmax"} & of.keys(), "nobody asked for the entropy"
 
 
 def test_a_layer_s_operators_do_not_depend_on_the_number_of_segments(card: None) -> None:

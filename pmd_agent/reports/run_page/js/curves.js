@@ -48,7 +48,7 @@ class Curves {
     charts.memory.update((sizes.behavior || []).map((_, i) => i + 1), tints.map(([label, tier, tint]) => ({ label, values: sizes[tier] || [], colour: tint })));
     const known = Object.keys(metrics);
     if (this.choice.options.length !== known.length) {
-      const chosen = this.choice.value || (known.includes("entropy") ? "entropy" : known[0]);
+      const chosen = this.choice.value || (known.includes("surprisal") ? "surprisal" : known[0]);
       this.choice.replaceChildren(...known.map((name) => h("option", { value: name, selected: name === chosen }, name)));
     }
     this.any();
