@@ -4,14 +4,45 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 from pmd_agent.errors import RecipeError
 from pmd_agent.plugins import import_plugin
 from pmd_agent.types import Problem
 
-Said = str | Mapping[str, str] | Sequence[Mapping[str, str]] | None
-"""A text (a user's message), a message with role and content, several of them, or None: nothing."""
+Said = str | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+"""A text (a user's message), a message with role and content, several of them, or None: nothing.
+
+The first message of `start` may have `tools` as well, a list of functions in OpenAI's schema. The policy then reads of them as its
+chat template tells it, and `act` gets a `Reply` with its calls. An answer to one is a message of the role `tool`, with the call's
+id as `tool_call_id`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a tool, read from a reply."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+    """The model's own, or one of nine digits."""
+    fault: str = ""
+    """Why it is none, for the policy to read; empty where it is one."""
+
+
+class Reply(str):
+    """What the policy wrote: a text, and where it has tools its calls of them, read in the model's own format."""
+
+    calls: tuple[Call, ...]
+    content: str
+    """What it says beside its calls and its hidden reasoning."""
+
+    def __new__(cls, text: str, content: str, calls: tuple[Call, ...]) -> Self:
+        made = super().__new__(cls, text)
+        made.content, made.calls = content, calls
+        return made
 
 
 class Environment(Protocol):
@@ -28,7 +59,7 @@ class Environment(Protocol):
         ...
 
     def act(self, reply: str) -> Said | Awaitable[Said]:
-        """What the environment says to a reply, in the roles `user` and `tool`; None ends the episode."""
+        """What the environment says to a reply (with tools: a `Reply`), in the roles `user` and `tool`; None ends the episode."""
         ...
 
     def close(self) -> Awaitable[None] | None:

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pmd_agent.assembly.programs import CALLED_WITH, ROLES, Role, named
+from pmd_agent.assembly.tools import tool_episodes
 from pmd_agent.environment import Environments, environments_from
-from pmd_agent.episodes.tools import tool_episodes
 from pmd_agent.errors import PipelineError, RecipeError
 from pmd_agent.problems import ProblemSets
 from pmd_agent.problems.environments import environments_of
 from pmd_agent.recipe import Recipe
 from pmd_agent.recipe.problems import SandboxSection
+from pmd_agent.recipe.tools import Tools
 from pmd_agent.types import Problem
 from pmd_agent.verifiers import GIVEN, FunctionVerifier, Verifier, check_callable
-from pmd_agent.verifiers.code import Limits
 
 if TYPE_CHECKING:
     import dspy
@@ -64,13 +64,11 @@ class Given:
 
     def environments(self, recipe: Recipe) -> Environments | None:
         """What answers the attempts, where they are episodes. Raises RecipeError."""
-        tools: tuple[str, ...] = getattr(recipe.problems, "tools", ())
+        tools: Tools = getattr(recipe.problems, "tools", ())
         if tools and (self.environment is not None or getattr(recipe.problems, "environment", None)):
             raise RecipeError("problems.tools and an environment are both set.", "Leave out one of the two.")
         if tools:
-            sandbox = getattr(recipe.problems, "sandbox", SandboxSection())
-            limits = Limits(seconds=sandbox.seconds, wall=2.5 * sandbox.seconds, memory=sandbox.memory_mib << 20)
-            return tool_episodes(tools, limits=limits, cores=sandbox.cores, allow_unsafe=sandbox.allow_unsafe)
+            return tool_episodes(tools, getattr(recipe.problems, "sandbox", SandboxSection()))
         if self.environment is None:
             return environments_of(recipe.problems)
         return environments_from(self.environment, name_of(self.environment))

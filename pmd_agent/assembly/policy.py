@@ -34,7 +34,7 @@ def build_policy(recipe: Recipe, console: Console, team: Team | None) -> tuple[P
     if isinstance(section, VllmPolicySection):
         served = _served(recipe, section, tokenizer, None, console)
         return served, trainer, served.context
-    policy = _local(section, trainer.model, tokenizer)
+    policy = _local(recipe, section, trainer.model, tokenizer)
     return policy, trainer, policy.context
 
 
@@ -56,7 +56,7 @@ def frozen_policy(recipe: Recipe, adapter: Path | None, console: Console, *, ser
         served = _served(recipe, section, tokenizer, adapter, console)
         return served, served.context
     model = load_base(section.model, dtype=section.dtype, device=section.device)
-    policy = _local(section, model if adapter is None else load_adapter(model, adapter), tokenizer)
+    policy = _local(recipe, section, model if adapter is None else load_adapter(model, adapter), tokenizer)
     return policy, policy.context
 
 
@@ -73,11 +73,18 @@ def _checked(model: str, console: Console) -> Any:
     return tokenizer
 
 
-def _local(section: LocalPolicySection | VllmPolicySection, model: Any, tokenizer: Any) -> LocalPolicy:
+def _local(recipe: Recipe, section: LocalPolicySection | VllmPolicySection, model: Any, tokenizer: Any) -> LocalPolicy:
     from pmd_agent.policies.local import LocalPolicy
 
     name, batch_tokens = Path(section.model).name, getattr(section, "batch_tokens", BATCH_TOKENS)
-    return LocalPolicy(model, tokenizer, name=name, thinking=section.thinking, batch_tokens=batch_tokens)
+    return LocalPolicy(
+        model,
+        tokenizer,
+        name=name,
+        thinking=section.thinking,
+        tool_format=recipe.rollout.episode.tool_format,
+        batch_tokens=batch_tokens,
+    )
 
 
 def key_for(section: VllmPolicySection) -> str:
@@ -119,6 +126,7 @@ def _served(
         context=context,
         eos_ids=eos_ids,
         thinking=section.thinking,
+        tool_format=recipe.rollout.episode.tool_format,
         in_flight=section.in_flight,
         timeout=section.request_seconds,
         sleep=section.sleep,

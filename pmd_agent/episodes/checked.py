@@ -6,6 +6,7 @@ is the policy's fault, so the episode could not be checked.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ MOST_MESSAGES = 64
 MOST_CHARS = 1_000_000
 """In one turn; beyond these it is a flood."""
 Messages = list[dict[str, str]]
+KEPT = ("role", "content", "name", "tool_call_id")
+"""What a message may have; the last two where it answers a call."""
 
 
 class Misbehaved(Exception):
@@ -32,7 +35,11 @@ def opening_of(said: Any, special_tokens: Collection[str]) -> Messages:
             raise Misbehaved(f"start gave message {number + 1} the role {message['role']!r}")
     if messages and messages[-1]["role"] not in ("user", "tool"):
         raise Misbehaved(f"start ended with the role {messages[-1]['role']!r}, so nobody asks")
-    return [m | {"content": neutralise(m["content"], special_tokens)} for m in messages]
+    found = [_cleaned(m, special_tokens) for m in messages]
+    first = said if isinstance(said, Mapping) else said[0] if messages and not isinstance(said, str) else {}
+    if first.get("tools"):
+        found[0]["tools"] = neutralise(_schemas(first["tools"]), special_tokens)
+    return found
 
 
 def observation_of(
@@ -49,7 +56,7 @@ def observation_of(
     for old in (opening, list(before)):
         if old and len(messages) > len(old) and messages[: len(old)] == old:
             raise Misbehaved("act said again what was said before: it returns the new messages alone")
-    kept = [m | {"content": neutralise(cut(m["content"], chars), special_tokens)} for m in messages]
+    kept = [_cleaned(m | {"content": cut(m["content"], chars)}, special_tokens) for m in messages]
     return kept, any(len(m["content"]) > chars for m in messages)
 
 
@@ -79,6 +86,25 @@ def account_of(account: Any) -> str:
     return cut(account, MOST_CHARS // 100)
 
 
+def _cleaned(message: Mapping[str, str], special_tokens: Collection[str]) -> dict[str, str]:
+    """Without a marker by which it could end its turn."""
+    return {k: v if k == "role" else neutralise(v, special_tokens) for k, v in message.items()}
+
+
+def _schemas(tools: Any) -> str:
+    """Tools as JSON, or Misbehaved."""
+    good = isinstance(tools, list | tuple) and len(tools) <= MOST_MESSAGES
+    if not good or not all(isinstance(t, Mapping) and isinstance(t.get("function"), Mapping) for t in tools):
+        raise Misbehaved("the tools are no list of functions in OpenAI's schema")
+    try:
+        written = json.dumps(tools, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Misbehaved(f"the tools are not JSON: {error}") from error
+    if len(written) > MOST_CHARS:
+        raise Misbehaved(f"the tools have {len(written)} characters")
+    return written
+
+
 def _messages(said: Any, where: str) -> Messages:
     if said is None:
         return []
@@ -93,7 +119,7 @@ def _messages(said: Any, where: str) -> Messages:
     for message in many:
         if not isinstance(message, Mapping) or {type(message.get(k)) for k in ("role", "content")} != {str}:
             raise Misbehaved(f"{where} returned something that is no message with a role and a content")
-        found.append({"role": message["role"], "content": message["content"]})
+        found.append({key: message[key] for key in KEPT if isinstance(message.get(key), str)})
     if (chars := sum(len(m["content"]) for m in found)) > MOST_CHARS:
         raise Misbehaved(f"{where} returned {chars} characters at once")
     return found

@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from pmd_agent.environment import Environment
+from pmd_agent.environment import Environment, Reply
 from pmd_agent.episodes.checked import Messages, Misbehaved, account_of, observation_of, opening_of, raw, verdict_of
+from pmd_agent.models.templates import tools_of
+from pmd_agent.models.tool_formats import Tools
 from pmd_agent.types import Completion, Problem, Sampling, Turn, Verdict
 
 ABSENT = object()
@@ -78,6 +80,10 @@ class Around(Protocol):
 
     def ask(self, ids: tuple[int, ...], max_tokens: int, turn: int) -> Completion:
         """The policy's reply."""
+        ...
+
+    def heard(self, reply: Completion, tools: Tools, turn: int) -> Reply:
+        """The reply with its calls of these tools."""
         ...
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -160,10 +166,11 @@ def unchecked(reason: str) -> Verdict:
 def _talk(talk: Talk, around: Around, limits: Limits) -> None:
     """Turn by turn, until the environment ends it or a limit is reached."""
     before: Messages = []
+    tools = tools_of(talk.opening)
     while (room := _room(talk, limits)) > 0:
         reply = around.ask((*talk.prompt_ids, *talk.ids), room, talk.replies)
         talk.hear(reply)
-        said = around.call("act", reply.text)
+        said = around.call("act", around.heard(reply, tools, talk.replies) if tools else reply.text)
         observed, was_cut = observation_of(said, talk.opening, before, limits.observation_chars, around.special_tokens)
         before += raw(said)
         if not observed:

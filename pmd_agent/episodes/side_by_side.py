@@ -17,10 +17,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pmd_agent.environment import Environment
+from pmd_agent.environment import Environment, Reply
 from pmd_agent.episodes.checked import Messages, Misbehaved
 from pmd_agent.episodes.host import Host
 from pmd_agent.episodes.play import Job, Limits, Played, Talk, play, sampling_of, unchecked
+from pmd_agent.models.tool_formats import Tools
 from pmd_agent.policies import Policy
 from pmd_agent.types import Completion, Problem, Sampling
 
@@ -192,6 +193,10 @@ class _Player:
     def between(self, said: Messages, last: int | None) -> tuple[int, ...]:
         with self.table.tokenizing:
             return self.table.policy.between(self.prompt, said, last)
+
+    def heard(self, reply: Completion, tools: Tools, turn: int) -> Reply:
+        with self.table.tokenizing:
+            return self.table.policy.heard(reply, tools, turn)
 
     def call(self, name: str, *arguments: Any) -> Any:
         assert self.host is not None

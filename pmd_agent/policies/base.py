@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pmd_agent.environment import Reply
 from pmd_agent.models.templates import Messages
+from pmd_agent.models.tool_formats import Tools
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ class Policy(Protocol):
 
     def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
         """The ids from the end of a reply, whose last id is given, to the beginning of the next, with `said` between them."""
+        ...
+
+    def heard(self, completion: Completion, tools: Tools, turn: int) -> Reply:
+        """A reply with its calls of these tools, read in the model's own format; `turn`: of its episode."""
         ...
 
     def lm(

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pmd_agent.environment import Reply
 from pmd_agent.errors import PolicyError
 from pmd_agent.models.encoding import Encoder
 from pmd_agent.models.endings import end_ids, padding_id
 from pmd_agent.models.templates import ChatTemplate
+from pmd_agent.models.tool_formats import ToolFormat, Tools
 from pmd_agent.models.turns import Turns
 from pmd_agent.policies.base import Arrived, Asked, Messages, seed_of, special_tokens_of
 from pmd_agent.policies.batching import BatchingEngine
@@ -39,6 +41,7 @@ class LocalPolicy:
         *,
         name: str,
         thinking: bool = False,
+        tool_format: ToolFormat | None = None,
         batch_tokens: int = 65_536,
         reload: Callable[[Path | None], Any] | None = None,
     ) -> None:
@@ -46,11 +49,12 @@ class LocalPolicy:
         self.version = 0
         self.shares_weights = reload is None
         self.special_tokens = special_tokens_of(tokenizer)
-        template = ChatTemplate(tokenizer, name, thinking=thinking)
-        self.turns, self._encoder = Turns(template, tokenizer), Encoder(template, tokenizer)
+        template = ChatTemplate(tokenizer, name, thinking=thinking, tool_format=tool_format)
+        self._encoder = Encoder(template, tokenizer)
         self._batch_tokens, self._reload = batch_tokens, reload
         vocabulary = model.config.get_text_config().vocab_size
         self._eos_ids = frozenset(end_ids(name, model.generation_config.eos_token_id, tokenizer, vocabulary))
+        self.turns = Turns(template, tokenizer, self._eos_ids)
         self._pad_id = padding_id(tokenizer, self._eos_ids)
         self.context = int(getattr(model.config, "max_position_embeddings", 0) or 1 << 30)
 
@@ -119,6 +123,9 @@ class LocalPolicy:
 
     def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
         return self.turns.between(opening, said, last)
+
+    def heard(self, completion: Completion, tools: Tools, turn: int) -> Reply:
+        return self.turns.heard(completion, tools, turn)
 
     def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
         requests = []

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pmd_agent.environment import Reply
+from pmd_agent.models.tool_formats import Tools, read_calls
 from pmd_agent.policies.base import Arrived, Asked, Messages
 from pmd_agent.types import Completion, Sampling
 
@@ -59,6 +61,9 @@ class ScriptedPolicy:
 
     def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
         return tuple(f"\n{chr(10).join(m['content'] for m in said)}\n".encode("utf-8", "replace"))
+
+    def heard(self, completion: Completion, tools: Tools, turn: int) -> Reply:
+        return Reply(completion.text, *read_calls("plain", completion.text, tools, turn))
 
     def lm(
         self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False, most: int | None = None

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from pmd_agent.recipe.section import Section
+from pmd_agent.recipe.tools import Tools
 from pmd_agent.recipe.worlds import HouseRulesProblems, ReasoningGymProblems, TicketProblems, WorldProblems
 
 
@@ -150,7 +151,7 @@ class Mapped(Section):
     """exact, multiple_choice, math, code, or package.module:function."""
     environment: str | None = None
     """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
-    tools: tuple[Literal["python"], ...] = ()
+    tools: Tools = ()
     """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
     parse: Parse = "lenient"
     """How multiple_choice reads a letter: `lenient` takes (B), b, `B: 12 g`; `published` is SDPO's rule (docs/problems.md)."""
@@ -193,7 +194,7 @@ class FunctionProblems(Section):
     verifier: str = "exact"
     environment: str | None = None
     """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
-    tools: tuple[Literal["python"], ...] = ()
+    tools: Tools = ()
     """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
     parse: Parse = "lenient"
     """As for files."""
@@ -213,7 +214,7 @@ class GivenProblems(Section):
     verifier: str = "exact"
     environment: str | None = None
     """package.module:Class of your own: attempts are then episodes, each with an object of it (docs/agents.md)."""
-    tools: tuple[Literal["python"], ...] = ()
+    tools: Tools = ()
     """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
     sandbox: SandboxSection = SandboxSection()
 
@@ -268,7 +269,7 @@ class MathProblems(Section):
     seed: int = 0
     """Of the split."""
     verifier: str = "math"
-    tools: tuple[Literal["python"], ...] = ()
+    tools: Tools = ()
     """Of an agent: attempts are then episodes in which the policy may call them, and the verifier reads the last reply."""
 
 

@@ -104,6 +104,8 @@ class EpisodeSection(Section):
     """Of one message of the environment; a longer one loses its middle."""
     at_once: int = Field(256, ge=1)
     """Episodes that go on beside each other."""
+    tool_format: Literal["plain", "hermes", "qwen_xml", "llama", "mistral"] | None = None
+    """How the model calls tools. Empty: as its chat template says, `plain` where that tells nothing of tools (docs/agents.md)."""
 
 
 class RolloutSection(Section):

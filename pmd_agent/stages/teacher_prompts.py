@@ -122,10 +122,10 @@ def page_within(
     if opening and context.problem.prompt:
         context = replace(context, problem=replace(context.problem, prompt=opening[-1]["content"]))
     bare = opening or student_messages(context.problem)
-    overhead = len(parts.policy.encode([*bare[:-1], {"role": "user", "content": ""}]))
+    overhead = len(parts.policy.encode([*bare[:-1], bare[-1] | {"role": "user", "content": ""}]))
 
     def count(text: str) -> int:
-        return len(parts.policy.encode([*bare[:-1], {"role": "user", "content": text}])) - overhead
+        return len(parts.policy.encode([*bare[:-1], bare[-1] | {"role": "user", "content": text}])) - overhead
 
     page = teacher_page(
         context,
@@ -135,7 +135,7 @@ def page_within(
         special_tokens=parts.policy.special_tokens,
         style=parts.recipe.page_style,
     )
-    return replace(page, messages=[*bare[:-1], page.messages[-1]])
+    return replace(page, messages=[*bare[:-1], bare[-1] | page.messages[-1]])
 
 
 def _budget(teaching: Prompts) -> dict[str, float]:

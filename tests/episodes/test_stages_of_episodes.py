@@ -122,3 +122,29 @@ def test_an_evaluation_with_memory_reads_it_before_the_opening(memory: Memory) -
     )
     taught = bytes(prompts.teaching["0/p/1/0"].ids or ()).decode()
     assert taught.startswith("Be brief.\n") and taught.endswith("Now: 2 + 3?")
+
+
+def test_the_teacher_reads_of_the_same_tools_as_the_student(memory: Memory) -> None:
+    class Offers(Echo):
+        def start(self, problem: Problem) -> Any:
+            super().start(problem)
+            return {
+                "role": "user",
+                "content": problem.prompt,
+                "tools": [{"type": "function", "function": {"name": "add"}}],
+            }
+
+    parts = playing(memory, ["4", "5"], lambda: Offers(1))
+    told: list[str] = []
+    encode = parts.policy.encode
+
+    def reading(messages: Messages, *, thinking: bool | None = None) -> list[int]:
+        told.append(messages[0].get("tools", "") + messages[-1]["content"])
+        return encode(messages, thinking=thinking)
+
+    parts.policy.encode = reading  # type: ignore[method-assign]
+    m = Metrics(0)
+    rollouts = attempt(parts, m, PROBLEMS)
+    verdicts = verify(parts, m, PROBLEMS, rollouts)
+    teacher_prompts(parts, m, rollouts, verdicts, recall(parts, m, PROBLEMS, remember(parts, m, rollouts, verdicts)))
+    assert any("Notes from practice" in text for text in told) and all('"name": "add"' in text for text in told)

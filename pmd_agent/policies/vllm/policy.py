@@ -19,9 +19,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from pmd_agent.environment import Reply
 from pmd_agent.errors import PolicyError
 from pmd_agent.models.encoding import Encoder
 from pmd_agent.models.templates import ChatTemplate
+from pmd_agent.models.tool_formats import ToolFormat, Tools
 from pmd_agent.models.turns import Turns
 from pmd_agent.policies.base import Arrived, Asked, Messages, seed_of, special_tokens_of
 from pmd_agent.policies.vllm.answers import completions
@@ -64,6 +66,7 @@ class VllmPolicy:
         context: int,
         eos_ids: Sequence[int],
         thinking: bool = False,
+        tool_format: ToolFormat | None = None,
         in_flight: int = 128,
         timeout: float = 3600.0,
         sleep: bool = False,
@@ -77,8 +80,9 @@ class VllmPolicy:
         self.server, self.tokenizer, self.context = server, tokenizer, context
         self.version = 0
         self.special_tokens = special_tokens_of(tokenizer)
-        self.template = ChatTemplate(tokenizer, str(getattr(tokenizer, "name_or_path", "")), thinking=thinking)
-        self.turns, self._encoder = Turns(self.template, tokenizer), Encoder(self.template, tokenizer)
+        name = str(getattr(tokenizer, "name_or_path", ""))
+        self.template = ChatTemplate(tokenizer, name, thinking=thinking, tool_format=tool_format)
+        self.turns, self._encoder = Turns(self.template, tokenizer, eos_ids), Encoder(self.template, tokenizer)
         self.thinking, self.timeout = thinking, timeout
         self._eos_ids, self._in_flight, self._sleeps = sorted(set(eos_ids)), in_flight, sleep
         self._client = VllmClient(connections=in_flight, timeout=timeout)
@@ -120,6 +124,10 @@ class VllmPolicy:
     def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
         """The ids between a reply and the next one."""
         return self.turns.between(opening, said, last)
+
+    def heard(self, completion: Completion, tools: Tools, turn: int) -> Reply:
+        """A reply with its calls."""
+        return self.turns.heard(completion, tools, turn)
 
     def lm(
         self, *, temperature: float, max_tokens: int, seed: int, initial: bool = False, most: int | None = None
