@@ -6,6 +6,7 @@ Looks, and imports nothing that is looked at; a recipe's model alone is tried, i
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,7 +19,9 @@ from typing import Literal
 from pmd_agent.errors import PolicyError
 from pmd_agent.models import BOX, box_path
 from pmd_agent.models.gguf import is_gguf, to_convert
+from pmd_agent.problems.verifiers_package.bridge import MAKE_ONE
 from pmd_agent.recipe import Recipe
+from pmd_agent.recipe.worlds import VerifiersProblems
 from pmd_agent.runs.environment import installed_version
 
 State = Literal["ok", "gap", "note"]
@@ -48,6 +51,8 @@ def examine(recipe: Recipe | None = None, *, folder: Path = Path()) -> list[Chec
     checks = [*_software(bool(gpus)), *_processors(), *(gpus or [_no_gpu()]), _vllm(recipe)]
     address = getattr(recipe.policy, "address", None) if recipe else None
     checks.append(_running(address) if address else _port())
+    if recipe is not None and isinstance(recipe.problems, VerifiersProblems):
+        checks.append(_verifiers(recipe.problems))
     checks += [_disk("disk for runs", recipe.runs if recipe else folder, 5), _disk("disk for models", hub_cache(), 20)]
     name = str(getattr(recipe.policy, "model", "box")) if recipe else "box"
     model = _model(name)
@@ -151,6 +156,22 @@ def _vllm(recipe: Recipe | None) -> Check:
         mend = f"pip install 'vllm=={TESTED_VLLM}.*'"
         return Check("vllm", "note", f"{found}; {TESTED_VLLM} is tested (its CPU build), {ran}", mend)
     return Check("vllm", "ok", found + (" (CPU build)" if installed_version("vllm") is None else ""))
+
+
+def _verifiers(section: VerifiersProblems) -> Check:
+    """Whether the interpreter of an environment has the package, in a version that has environments by name."""
+    python = str(section.python or sys.executable)
+    ask = "import importlib.metadata as m; print(m.version('verifiers'))"
+    try:
+        done = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("verifiers", "gap", f"{python} cannot be started: {error}", MAKE_ONE)
+    found = done.stdout.strip()
+    if done.returncode or not found:
+        return Check("verifiers", "gap", f"not installed in {python}", MAKE_ONE)
+    new = tuple(map(int, re.findall(r"\d+", found)[:2])) >= (0, 4)
+    said = f"{found} of {python}" + (", which has no environments by name" if new else "")
+    return Check("verifiers", "gap" if new else "ok", said, MAKE_ONE if new else "")
 
 
 def _port() -> Check:

@@ -17,6 +17,7 @@ from pmd_agent.problems import (
     sciknoweval,
     tickets,
     traces,
+    verifiers_package,
     world,
 )
 from pmd_agent.problems.function import load_function
@@ -38,6 +39,7 @@ SOURCES: dict[str, Callable[..., Split]] = {
     "house_rules": house_rules.load,
     "tickets": tickets.load,
     "reasoning_gym": reasoning_gym_tasks.load,
+    "verifiers": verifiers_package.load,
     "sciknoweval": sciknoweval.load,
     "livecodebench": livecodebench.load,
     "humaneval": humaneval.load,

@@ -11,7 +11,13 @@ from pydantic import BeforeValidator, Field
 
 from pmd_agent.recipe.section import Section
 from pmd_agent.recipe.tools import Tools
-from pmd_agent.recipe.worlds import HouseRulesProblems, ReasoningGymProblems, TicketProblems, WorldProblems
+from pmd_agent.recipe.worlds import (
+    HouseRulesProblems,
+    ReasoningGymProblems,
+    TicketProblems,
+    VerifiersProblems,
+    WorldProblems,
+)
 
 
 class Bounds(Section):
@@ -306,6 +312,7 @@ Problems = Annotated[
     | HouseRulesProblems
     | TicketProblems
     | ReasoningGymProblems
+    | VerifiersProblems
     | SciKnowEvalProblems
     | LiveCodeBenchProblems
     | HumanEvalProblems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -102,3 +103,27 @@ class ReasoningGymProblems(Section):
     """Validation problems of each task."""
     verifier: Literal["reasoning_gym"] = "reasoning_gym"
     """The task's own scorer."""
+
+
+class VerifiersProblems(Section):
+    """An environment of the package verifiers, by name, in an interpreter of its own: attempts are episodes (docs/agents.md)."""
+
+    type: Literal["verifiers"] = "verifiers"
+    name: str
+    """As verifiers.load_environment takes it."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """What the environment's load_environment takes."""
+    python: Path | None = None
+    """The interpreter that has verifiers and the environment. Empty: pmd's own. `pmd doctor RECIPE` says how to make one."""
+    best_reward: float = Field(1.0, gt=0)
+    """The highest that it gives: rewards are divided by it, and have to be in [0, 1] then."""
+    start_seconds: float = Field(300.0, gt=0)
+    """Until the environment is loaded."""
+    train: int = Field(1000, ge=1)
+    """Training problems, at most: the first that it has."""
+    test: int = Field(50, ge=1)
+    """Test problems, at most: those of its evaluation set; where it has none, held out of its training set."""
+    validation: int = Field(10, ge=0)
+    """Held out of the training set."""
+    verifier: Literal["environment"] = "environment"
+    """The environment judges."""

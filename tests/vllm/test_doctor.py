@@ -176,3 +176,17 @@ except typer.Exit as ended:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 7, done.stderr
     assert done.stdout.startswith("check") and "cores" in done.stdout and "vllm: type this" in done.stdout
+
+
+def test_an_interpreter_for_verifiers_is_looked_for(installed: dict[str, str | None], tmp_path: Path) -> None:
+    def looked(python: Path) -> Check:
+        return found(
+            examine(parse_recipe({"problems": {"type": "verifiers", "name": "x", "python": str(python)}})), "verifiers"
+        )
+
+    assert looked(tmp_path / "none").state == "gap" and "'verifiers<0.4'" in looked(tmp_path / "none").mend
+    for said, state in (("echo 0.3.1", "ok"), ("echo 0.4.0", "gap"), ("exit 1", "gap")):
+        python = tmp_path / "python"
+        python.write_text(f"#!/bin/sh\n{said}\n")
+        python.chmod(0o755)
+        assert looked(python).state == state, said
