@@ -6,9 +6,12 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pmd_agent.runs.folder import RunDir
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; the models here are too small for more
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -102,3 +105,21 @@ def load_student(load_tiny: Callable[[], Any]) -> Callable[..., Any]:
         return model.eval()
 
     return load
+
+
+@pytest.fixture
+def run_with_adapter(tmp_path: Path, load_student: Callable[..., Any]) -> Callable[..., RunDir]:
+    """run_with_adapter("box" or a folder): a run with an adapter of random weights."""
+
+    def make(model: str, **policy: str) -> RunDir:
+        from pmd_agent.recipe import parse_recipe
+        from pmd_agent.runs.folder import RunDir
+
+        section = {"type": "local", "model": model, **policy}
+        run = RunDir.create(parse_recipe({"name": "one", "runs": str(tmp_path / "runs"), "policy": section}))
+        student = load_student()
+        student.save_pretrained(str(run.path / "saved"), selected_adapters=["student"])
+        (run.path / "saved" / "student").rename(run.adapter_path)
+        return run
+
+    return make

@@ -17,33 +17,18 @@ from pmd_agent.recipe import parse_recipe
 from pmd_agent.runs.folder import RunDir
 
 
-@pytest.fixture
-def make_run(tmp_path: Path, load_student: Callable[..., Any]) -> Callable[..., RunDir]:
-    """make_run("box" or a folder): a run with an adapter of random weights."""
-
-    def make(model: str, **policy: str) -> RunDir:
-        section = {"type": "local", "model": model, **policy}
-        run = RunDir.create(parse_recipe({"name": "one", "runs": str(tmp_path / "runs"), "policy": section}))
-        student = load_student()
-        student.save_pretrained(str(run.path / "saved"), selected_adapters=["student"])
-        (run.path / "saved" / "student").rename(run.adapter_path)
-        return run
-
-    return make
-
-
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
         return model(torch.arange(5, 25)[None]).logits.float()
 
 
 def test_an_adapter_answers_as_the_policy_did(
-    make_run: Callable[..., RunDir], load_student: Callable[..., Any], tiny_folder: Path, tmp_path: Path
+    run_with_adapter: Callable[..., RunDir], load_student: Callable[..., Any], tiny_folder: Path, tmp_path: Path
 ) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = export_run(make_run(str(tiny_folder)), tmp_path / "out")
+    folder = export_run(run_with_adapter(str(tiny_folder)), tmp_path / "out")
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(tiny_folder.resolve())
     base = AutoModelForCausalLM.from_pretrained(config["base_model_name_or_path"])
@@ -55,11 +40,11 @@ def test_an_adapter_answers_as_the_policy_did(
 
 
 def test_whole_weights_answer_as_the_policy_did(
-    make_run: Callable[..., RunDir], load_student: Callable[..., Any], tiny_folder: Path, tmp_path: Path
+    run_with_adapter: Callable[..., RunDir], load_student: Callable[..., Any], tiny_folder: Path, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = export_run(make_run(str(tiny_folder), dtype="float32"), tmp_path / "out", merge=True)
+    folder = export_run(run_with_adapter(str(tiny_folder), dtype="float32"), tmp_path / "out", merge=True)
     assert not (folder / "adapter_config.json").exists()
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert torch.allclose(logits(model), logits(load_student()), atol=1e-4)
@@ -70,21 +55,21 @@ def test_whole_weights_answer_as_the_policy_did(
 
 
 def test_a_merge_that_changes_what_is_said_is_no_export(
-    make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_with_adapter: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("peft.PeftModel.merge_and_unload", lambda self, **_: self.unload(), raising=False)
     with pytest.raises(RunError, match="logits differ by") as caught:
-        export_run(make_run(str(tiny_folder), dtype="float32"), tmp_path / "out", merge=True)
+        export_run(run_with_adapter(str(tiny_folder), dtype="float32"), tmp_path / "out", merge=True)
     assert "--merge" in caught.value.hint and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("merge", [False, True])
 def test_an_adapter_that_does_not_fit_is_no_export(
-    merge: bool, make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path
+    merge: bool, run_with_adapter: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    run = make_run(str(tiny_folder))
+    run = run_with_adapter(str(tiny_folder))
     file = run.adapter_path / "adapter_model.safetensors"
     save_file(dict(list(load_file(file).items())[1:]), file)
     with pytest.raises(PolicyError, match="1 place of the model without a tensor"):
@@ -95,7 +80,7 @@ def test_an_adapter_that_does_not_fit_is_no_export(
 @pytest.mark.parametrize("merge", [False, True])
 def test_the_box_travels_with_its_adapter(
     merge: bool,
-    make_run: Callable[..., RunDir],
+    run_with_adapter: Callable[..., RunDir],
     load_student: Callable[..., Any],
     tiny_folder: Path,
     tmp_path: Path,
@@ -103,7 +88,7 @@ def test_the_box_travels_with_its_adapter(
 ) -> None:
     monkeypatch.setattr("pmd_agent.models.loading.box_path", lambda: tiny_folder)
     monkeypatch.setattr(module, "box_path", lambda: tiny_folder)
-    run = make_run("box", dtype="float32")
+    run = run_with_adapter("box", dtype="float32")
     folder = export_run(run, tmp_path / "box one", merge=merge)
     moved = folder.rename(tmp_path / "moved")
     readme = (moved / "README.md").read_text()
@@ -117,8 +102,8 @@ def test_the_box_travels_with_its_adapter(
     assert str(tiny_folder) not in "".join(p.read_text() for p in moved.glob("*.json"))
 
 
-def test_what_cannot_be_exported(make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path) -> None:
-    run = make_run(str(tiny_folder))
+def test_what_cannot_be_exported(run_with_adapter: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path) -> None:
+    run = run_with_adapter(str(tiny_folder))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("mine")
     for taken in (tmp_path / "taken", tmp_path / "taken" / "file"):
@@ -135,9 +120,9 @@ def test_what_cannot_be_exported(make_run: Callable[..., RunDir], tiny_folder: P
 
 
 def test_an_export_that_fails_leaves_nothing(
-    make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_with_adapter: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run(str(tiny_folder))
+    run = run_with_adapter(str(tiny_folder))
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -148,14 +133,14 @@ def test_an_export_that_fails_leaves_nothing(
     assert list((tmp_path / "deep").iterdir()) == []
 
 
-def test_an_empty_folder_is_free(make_run: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path) -> None:
+def test_an_empty_folder_is_free(run_with_adapter: Callable[..., RunDir], tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    assert (export_run(make_run(str(tiny_folder)), tmp_path / "out") / "README.md").is_file()
+    assert (export_run(run_with_adapter(str(tiny_folder)), tmp_path / "out") / "README.md").is_file()
 
 
 @pytest.mark.parametrize("merge", [False, True])
 def test_a_hub_can_read_the_model_card(
-    merge: bool, make_run: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
+    merge: bool, run_with_adapter: Callable[..., RunDir], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import ModelCard
 
@@ -163,7 +148,7 @@ def test_a_hub_can_read_the_model_card(
 
     found = {"memory_free": {"after": 0.75, "before": 0.5, "by_kind": {}}, "test": {"problems": 4}}
     monkeypatch.setattr(model_card, "sentences", lambda _: ["Without memory: 75.0%."])
-    recipe = make_run("someone/model-1b").recipe
+    recipe = run_with_adapter("someone/model-1b").recipe
     text = (
         model_card.merged_card(recipe, 3, found=found, folder="out", dtype="float32")
         if merge

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +58,21 @@ def frozen_policy(recipe: Recipe, adapter: Path | None, console: Console, *, ser
         served = _served(recipe, section, tokenizer, adapter, console)
         return served, served.context
     model = load_base(section.model, dtype=section.dtype, device=section.device)
-    policy = _local(recipe, section, model if adapter is None else load_adapter(model, adapter), tokenizer)
+    if adapter is None:
+        policy = _local(recipe, section, model, tokenizer)
+    else:
+        model = load_adapter(model, adapter)
+        policy = _local(recipe, section, model, tokenizer, reload=partial(_with_or_without, model))
     return policy, policy.context
+
+
+def _with_or_without(model: Any, adapter: Path | None) -> Any:
+    """The model with the adapter that it has, or for None as its base: the weights are there once."""
+    if adapter is None:
+        model.base_model.disable_adapter_layers()
+    else:
+        model.base_model.enable_adapter_layers()
+    return model
 
 
 def _checked(model: str, console: Console) -> Any:
@@ -73,7 +88,13 @@ def _checked(model: str, console: Console) -> Any:
     return tokenizer
 
 
-def _local(recipe: Recipe, section: LocalPolicySection | VllmPolicySection, model: Any, tokenizer: Any) -> LocalPolicy:
+def _local(
+    recipe: Recipe,
+    section: LocalPolicySection | VllmPolicySection,
+    model: Any,
+    tokenizer: Any,
+    reload: Callable[[Path | None], Any] | None = None,
+) -> LocalPolicy:
     from pmd_agent.policies.local import LocalPolicy
 
     name, batch_tokens = Path(section.model).name, getattr(section, "batch_tokens", BATCH_TOKENS)
@@ -84,6 +105,7 @@ def _local(recipe: Recipe, section: LocalPolicySection | VllmPolicySection, mode
         thinking=section.thinking,
         tool_format=recipe.rollout.episode.tool_format,
         batch_tokens=batch_tokens,
+        reload=reload,
     )
 
 

@@ -35,9 +35,13 @@ class RunPolicy:
         *,
         adapter: bool = True,
         server: bool = False,
+        otherwise: str = "ask the base: run.policy(adapter=False)",
         console: Console,
     ) -> None:
-        """The run's adapter, or the base. `server`: a run of policy.type=vllm answers from its server. Raises PMDError."""
+        """The run's adapter, or the base. `server`: a run of policy.type=vllm answers from its server. Raises PMDError.
+
+        `otherwise`: what can be done while there is no adapter.
+        """
         self.run = run
         self._closed = False
         self._warn: Callable[[str], None] = console.warn
@@ -46,7 +50,6 @@ class RunPolicy:
                 f"{run.path} has no server (policy.type={run.recipe.policy.type}).", "Leave out server=True."
             )
         with ExitStack() as opened:
-            otherwise = "ask the base: run.policy(adapter=False)"
             found = opened.enter_context(adapter_of(run, otherwise, console.warn)) if adapter else None
             folder = found.folder if found else None
             self.policy, self.context = frozen_policy(run.recipe, folder, console, server=server)
@@ -54,7 +57,8 @@ class RunPolicy:
             opened.callback(self.policy.close)
             if server:
                 self.policy.attach(run.path)
-            self.policy.load(folder, found.step if found else 0)
+            self._adapter = found
+            self.load(base=False)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -64,6 +68,16 @@ class RunPolicy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def learnt(self) -> bool:
+        """Whether there is an adapter; else the base answers."""
+        return self._adapter is not None
+
+    def load(self, *, base: bool) -> None:
+        """Answer as the base from now on, or again with the adapter. The weights are there once, and nothing is read anew."""
+        adapter = None if base else self._adapter
+        self.policy.load(adapter.folder if adapter else None, adapter.step if adapter else 0)
 
     def close(self) -> None:
         """Free the weights."""
@@ -162,10 +176,11 @@ class RunPolicy:
     def _problem(self, prompt: Prompt, system: str | None) -> Problem:
         if isinstance(prompt, Problem):
             return prompt
-        shared = self._shared_system if system is None else a_text(system, "system")
+        shared = self.system if system is None else a_text(system, "system")
         return Problem("", a_text(prompt, "a prompt"), system=shared)
 
     @cached_property
-    def _shared_system(self) -> str:
+    def system(self) -> str:
+        """The system message that all of the run's problems have; empty where they share none."""
         systems = {problem.system for problem in known_problems(self.run, self._warn)}
         return systems.pop() if len(systems) == 1 else ""

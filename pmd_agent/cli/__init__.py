@@ -14,6 +14,7 @@ from typing import Annotated, TextIO
 import typer
 
 from pmd_agent.cli import bench, memory
+from pmd_agent.cli.chat import chat
 from pmd_agent.cli.compare import compare
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
@@ -37,6 +38,7 @@ app.command()(run)
 app.command()(problems)
 app.command("list")(list_runs)
 app.command()(evaluate)
+app.command()(chat)
 app.command()(watch)
 app.command()(report)
 app.command()(compare)

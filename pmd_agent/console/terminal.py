@@ -1,4 +1,4 @@
-"""Everything a terminal shows, and the only module that prints.
+"""Everything a terminal shows, and with lines of its own for runs.
 
 One plain line an event; colours and a spinner only on a terminal. Once a run's log is attached, every line goes there
 too. Shares are shown in percent, durations in seconds, minutes or hours.
@@ -6,11 +6,10 @@ too. Shares are shown in percent, durations in seconds, minutes or hours.
 
 from __future__ import annotations
 
-import math
-import re
+import io
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,12 +17,11 @@ from rich.cells import cell_len
 from rich.console import Console as Terminal
 from rich.text import Text
 
+from pmd_agent.console.columns import COLUMN, beside
+from pmd_agent.console.words import as_cell, duration, figure, gained, not_checked, percent, safe, step_parts
 from pmd_agent.errors import OutputError, PMDError
 from pmd_agent.runs.disk import writing
 from pmd_agent.runs.files import append
-
-# A policy writes what it likes: its text must not move the cursor or change the terminal's title.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Console:
@@ -63,7 +61,7 @@ class Console:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Aligned columns, numbers to the right. On a terminal, lines end at its edge."""
-        cells = [[_cell(value) for value in row] for row in rows]
+        cells = [[as_cell(value) for value in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
         to_right = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(columns))]
         for number, row in enumerate([list(columns), *cells]):
@@ -71,7 +69,7 @@ class Console:
                 " " * (width - cell_len(cell)) + cell if right else cell + " " * (width - cell_len(cell))
                 for cell, width, right in zip(row, widths, to_right, strict=True)
             ]
-            line = Text(_safe("  ".join(padded).rstrip()))
+            line = Text(safe("  ".join(padded).rstrip()))
             if self._out.is_terminal:
                 line.truncate(self._out.width, overflow="ellipsis")
             self._write(self._out, line.plain, "" if number else "bold")
@@ -86,10 +84,57 @@ class Console:
         self._append(f"{name} ...")
         self._spinning = True
         try:
-            with self._out.status(Text(_safe(name))):
+            with self._out.status(Text(safe(name))):
                 yield
         finally:
             self._spinning = False
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """Something that may take long, and that only somebody who waits for it wants to know of: a spinner on a terminal."""
+        if self._spinning or not self._out.is_terminal:
+            yield
+            return
+        self._spinning = True
+        try:
+            with self._out.status(Text(safe(name))):
+                yield
+        finally:
+            self._spinning = False
+
+    # ---- a conversation
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody sits at the terminal."""
+        return sys.stdin is not None and sys.stdin.isatty()
+
+    def ask(self, prompt: str) -> str | None:
+        """The next line that is typed, or of what is piped in; None at its end."""
+        if sys.stdin is None:
+            return None
+        if self.asks:
+            with suppress(ImportError):
+                import readline  # noqa: F401  # arrow keys and the lines before
+            try:
+                return input(prompt if self._out.is_terminal else "")
+            except EOFError:
+                self.info("")
+                return None
+        with suppress(AttributeError, io.UnsupportedOperation):  # not a file, or set before its first line
+            sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+        line = sys.stdin.readline()
+        return line.rstrip("\r\n") if line else None
+
+    def side_by_side(self, texts: Mapping[str, str]) -> None:
+        """Texts under their names: in columns on a terminal that is wide enough, else below each other."""
+        if self._out.is_terminal and self._out.width // len(texts) >= COLUMN:
+            for line in beside(texts, self._out.width):
+                self._write(self._out, line)
+            return
+        for name, text in texts.items():
+            self._write(self._out, f"{name}:", "bold")
+            self.info(text)
 
     # ---- a run
 
@@ -100,11 +145,11 @@ class Console:
         """
         if self._first_step is None:
             self._first_step = step
-        seconds = _number(metrics, "seconds")
+        seconds = figure(metrics, "seconds")
         self._seconds += seconds or 0.0
         spent = self._seconds if seconds_so_far is None else seconds_so_far
         done, left = step + 1 - self._first_step, steps - step - 1
-        parts = [f"step {step + 1:>{len(str(steps)) + 1}}/{steps}", *_step_parts(metrics)]
+        parts = [f"step {step + 1:>{len(str(steps)) + 1}}/{steps}", *step_parts(metrics)]
         if seconds is not None:
             parts.append(duration(seconds))
         if spent and left > 0 and done > 0:
@@ -129,15 +174,15 @@ class Console:
         kinds = (final.get("detail") or {}).get("by_kind") or {}
         base_kinds = (base.get("detail") or {}).get("by_kind") or {}
         if final.get("free") is not None:
-            line, style = _gain("without memory", base.get("free"), final["free"]), "bold"
+            line, style = gained("without memory", base.get("free"), final["free"]), "bold"
             gain = summary.get("gain") or {}
             if gain.get("low") is not None:
                 line += f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
                 style = "bold green" if gain["low"] > 0 else "bold red" if gain["high"] < 0 else "bold yellow"
             self._write(self._out, line, style)
             for kind, means in kinds.items():
-                self.info(_gain(f"  {kind}", (base_kinds.get(kind) or {}).get("avg"), means.get("avg")))
-            if line := _unchecked(base.get("detail") or {}, final.get("detail") or {}):
+                self.info(gained(f"  {kind}", (base_kinds.get(kind) or {}).get("avg"), means.get("avg")))
+            if line := not_checked(base.get("detail") or {}, final.get("detail") or {}):
                 self._write(self._out, line, "yellow")
         if final.get("with_memory") is not None:
             self.info(f"{'with memory':<16} {percent(final['with_memory'])}")
@@ -156,7 +201,7 @@ class Console:
     # ---- behind them
 
     def _write(self, terminal: Terminal, text: str, style: str = "") -> None:
-        text = _safe(text)
+        text = safe(text)
         self._append(text)  # first: the log has also the line that nobody is there to read
         try:
             if terminal.is_terminal:
@@ -179,74 +224,3 @@ class Console:
             return
         with writing(self._log):
             append(self._log, f"{line}\n".encode("utf-8", "backslashreplace"), last=False)
-
-
-def percent(share: float | None) -> str:
-    """0.4125 -> 41.2%; a dash for None."""
-    return "-" if share is None else f"{100 * share:.1f}%"
-
-
-def duration(seconds: float) -> str:
-    """2.7 s, 54 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-_STEP_FORMS: dict[str, Callable[[float], str]] = {
-    "loss": lambda nats: f"loss {nats:.4f}" if nats == 0 or abs(nats) >= 0.001 else f"loss {nats:.1e}",
-    "reward": lambda mean: f"reward {mean:.2f}",
-    "correct": lambda share: f"right {100 * share:.0f}%",
-    "unchecked": lambda count: f"unchecked {count:.0f}" if count else "",
-    "context_fraction": lambda share: f"taught {share:.2f}",
-    "insights_written": lambda count: f"insights +{count:.0f}",
-    "behaviors": lambda count: f"behaviors {count:.0f}",
-    "validation": lambda share: f"validation {percent(share)}",
-    "validation_unchecked": lambda share: f"({percent(share)} of it unchecked)" if share else "",
-}
-
-
-def _step_parts(metrics: Mapping[str, Any]) -> list[str]:
-    """What a step line says of the metrics that are there."""
-    values = ((form, _number(metrics, key)) for key, form in _STEP_FORMS.items())
-    return [text for form, value in values if value is not None and (text := form(value))]
-
-
-def _number(metrics: Mapping[str, Any], key: str) -> float | None:
-    value = metrics.get(key)
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
-
-
-def _gain(name: str, before: float | None, after: float | None) -> str:
-    if before is None or after is None:
-        return f"{name:<16} {percent(after)}"
-    return f"{name:<16} {percent(before)} -> {percent(after)}   {100 * (after - before):+.1f} points"
-
-
-def _unchecked(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Which answers the line above leaves out, and what it would be with them as wrong; empty where none is left out."""
-    shares = [of.get("unchecked_share") for of in (before, after)]
-    if not any(shares):
-        return ""
-    names = ", ".join(f"{percent(share)} {when}" for when, share in zip(("before", "after"), shares, strict=True))
-    least = f"{percent(before.get('avg_as_wrong'))} -> {percent(after.get('avg_as_wrong'))}"
-    return f"{'not checked':<16} {names} of the answers, left out above; counted as wrong: {least}"
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else " ".join(str(value).split())
-
-
-def _safe(text: str) -> str:
-    """Control characters, those that turn the direction of writing, and lone surrogates made visible."""
-    visible = _CONTROL.sub(
-        lambda found: f"\\u{ord(found[0]):04x}" if ord(found[0]) > 0xFF else f"\\x{ord(found[0]):02x}", text
-    )
-    return visible.encode("utf-8", "backslashreplace").decode("utf-8")
