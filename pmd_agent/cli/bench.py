@@ -1,10 +1,15 @@
-"""pmd bench distill"""
+"""pmd bench distill, pmd bench step"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pmd_agent.assembly.step_bench import StepCost
+    from pmd_agent.console import Console
 
 app = typer.Typer(no_args_is_help=True, help="Measure what parts of pmd cost on this machine.")
 GIB = 2**30
@@ -78,3 +83,79 @@ def distill(
         "MFU %": 100 * cost.flops / cost.seconds / ceiling.flops,
     }
     console.table(list(columns), [list(columns.values())])
+
+
+@app.command()
+def step(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, such as recipes/quickstart.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as policy.type=vllm.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Measured, after one that is not.")] = 3,
+    shape: Annotated[
+        str | None, typer.Option(help="Random weights in place of the recipe's: qwen3-0.6b, qwen3-1.7b or qwen3-8b.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="A file to compare with: exit code 1 where anything costs 10 % more.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the file of --baseline instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Whole steps of a recipe: seconds, share, tokens/s and MFU of each stage on this machine."""
+    if write and baseline is None:
+        raise typer.BadParameter("--write writes the file that --baseline names.")
+    from pmd_agent.assembly.step_bench import measure_whole_steps
+    from pmd_agent.console import Console
+    from pmd_agent.distillation import baselines
+    from pmd_agent.models.random_weights import SHAPES
+    from pmd_agent.recipe import load_recipe
+    from pmd_agent.runs.files import to_json
+
+    if shape is not None and shape not in SHAPES:
+        raise typer.BadParameter(f"--shape is one of {', '.join(SHAPES)}.")
+    before = baselines.read(baseline) if baseline is not None and not write else None
+    console = Console()
+    settings = load_recipe(recipe, overrides or [])
+    if as_json:
+        import io
+
+        cost = measure_whole_steps(settings, steps, Console(io.StringIO()), shape=shape)
+        console.info(to_json(cost.record()).decode())
+    else:
+        cost = measure_whole_steps(settings, steps, console, shape=shape)
+        _show(cost, console)
+    if baseline is not None and write:
+        work = {"recipe": recipe.name, "overrides": overrides or [], "shape": shape, "steps": steps}
+        baselines.write(baseline, cost.machine, work, cost.figures(all_stages=False))
+    elif before is not None and (slower := baselines.drifted(before, cost.figures(all_stages=True))):
+        for line in slower:
+            console.warn(line)
+        raise typer.Exit(1)
+
+
+def _show(cost: StepCost, console: Console) -> None:
+    for line in cost.said:
+        console.warn(line)
+    console.info(
+        f"{cost.machine}: {cost.rollouts} rollouts, {cost.tokens} tokens sampled, {cost.step.median:.3g} s a step"
+    )
+    if cost.peak is None:
+        console.info("no MFU: the peak of this machine is not known (it is of some GPUs in bfloat16)")
+    columns = ["stage", "s", "spread", "% of the step", "tokens/s", "TFLOP", "MFU %"]
+    rows = [
+        [
+            name,
+            stage.seconds.median,
+            stage.seconds.spread,
+            100 * stage.share,
+            _blank(stage.tokens_per_second),
+            _blank(stage.flops, 1e-12),
+            _blank(stage.mfu, 100),
+        ]
+        for name, stage in cost.stages.items()
+    ]
+    console.table(columns, rows)
+
+
+def _blank(value: float | None, scale: float = 1.0) -> float | str:
+    return "" if value is None else value * scale

@@ -173,24 +173,39 @@ def flops(model: Any, batch: Sequence[Example], *, shared: bool) -> float:
     weights have no gradient; the adapter's, and everything that is computed again or only padded, are not counted.
     `shared`: tokens with the same beginning count once, as they are computed once.
     """
+    total = 0.0
+    for row, passes in ((student_row, 2), (teacher_row, 1)):
+        read = [(r, sum(e.written)) for e in batch if (r := row(e))]  # no teacher is asked of some
+        products, attended, head = _forward(model, [r for r, _ in read], sum(n for _, n in read), shared)
+        # The backward pass of attention has four products where the forward pass has two.
+        total += (products + head) * passes + attended * (3 if passes == 2 else 1)
+    return total
+
+
+def sampling_flops(model: Any, rows: Sequence[Sequence[int]], sampled: int) -> float:
+    """The same of sampling: one forward pass over prompts and what was sampled, which is so many tokens in all.
+
+    What rows have in common at the start counts once: a prompt is read once for all of its samples.
+    """
+    return sum(_forward(model, rows, sampled, shared=True))
+
+
+def _forward(model: Any, rows: Sequence[Sequence[int]], written: int, shared: bool) -> tuple[float, float, float]:
+    """Of one forward pass: the layers' matrices, attention, and the head at so many tokens."""
     config = model.get_base_model().config.get_text_config()
     layers = [
         p.numel()
         for name, p in model.named_parameters()
         if p.dim() == 2 and ".layers." in name and ".teacher." not in name
     ]
-    head = config.vocab_size * config.hidden_size
     width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
-    written = sum(sum(e.written) for e in batch)
-    total = 0.0
-    for row, passes in ((student_row, 2), (teacher_row, 1)):
-        rows = [row(e) for e in batch]
-        forests = [plant(rows)] if shared else [plant([r]) for r in rows]
-        attended = sum(_pairs(f) for f in forests) * config.num_hidden_layers * 4 * width
-        # The backward pass of attention has four products where the forward pass has two.
-        total += 2 * sum(layers) * sum(len(f.ids) for f in forests) * passes + attended * (3 if passes == 2 else 1)
-        total += 2 * head * written * passes
-    return total
+    forests = [plant(group) for group in ([rows] if shared else [[r] for r in rows]) if group]
+    tokens, pairs = sum(len(f.ids) for f in forests), sum(map(_pairs, forests))
+    return (
+        2.0 * sum(layers) * tokens,
+        4.0 * width * config.num_hidden_layers * pairs,
+        2.0 * config.vocab_size * config.hidden_size * written,
+    )
 
 
 def _pairs(forest: Forest) -> int:

@@ -10,57 +10,26 @@ name, and of each figure the median and the spread (the middle half) of so many 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import re
-import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pmd_agent.console import Console
+from pmd_agent.distillation.baselines import Figure, drifted, machine_name, read, write
 from pmd_agent.distillation.bench import Work, batch_of, with_adapters
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.loading import choose_device, load_base
 
 FOLDER = Path(__file__).parent / "baselines"
-DRIFT = 0.10
 WORK = Work(problems=2, prompt=64, teacher_prompt=256, completion=64)
 WAYS = {"shared": True, "whole": False}
 """Figure -> whether beginnings are shared."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """Seconds a step."""
-
-    median: float
-    spread: float
-    """Of the middle half of the steps."""
-    steps: int
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Figure:
-        low, median, high = statistics.quantiles(seconds, n=4)
-        return cls(median, high - low, len(seconds))
-
-
-def drifted(before: Mapping[str, Figure], now: Mapping[str, Figure]) -> list[str]:
-    """What costs more than it may, and what is no longer measured; one line each."""
-    found = [f"{name} is not measured any more" for name in before.keys() - now.keys()]
-    for name in before.keys() & now.keys():
-        ratio = now[name].median / before[name].median
-        # On a busy machine the middle half of the steps is wide: it has to lie above the baseline.
-        if ratio > 1 + DRIFT and now[name].median - now[name].spread / 2 > before[name].median:
-            found.append(
-                f"{name}: {now[name].median:.3f} s, {ratio:.2f} times the baseline's {before[name].median:.3f}"
-            )
-    return sorted(found)
 
 
 def measure(steps: int) -> dict[str, Figure]:
@@ -87,28 +56,8 @@ def _seconds(step: Callable[[], Any], device: torch.device) -> float:
     return clock() - started
 
 
-def machine_name(device: torch.device) -> str:
-    """Of the GPU, or of the processor as the kernel calls it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def path_of(machine: str) -> Path:
     return FOLDER / f"{re.sub('[^a-z0-9]+', '-', machine.lower()).strip('-')}.json"
-
-
-def read(path: Path) -> dict[str, Figure]:
-    return {name: Figure(**figure) for name, figure in json.loads(path.read_text())["figures"].items()}
-
-
-def write(path: Path, machine: str, figures: Mapping[str, Figure]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    content = {"machine": machine, "torch": torch.__version__, "work": asdict(WORK)}
-    figures_as_json = {name: asdict(figure) for name, figure in figures.items()}
-    path.write_text(json.dumps(content | {"figures": figures_as_json}, indent=2) + "\n")
 
 
 def main() -> None:
@@ -121,7 +70,7 @@ def main() -> None:
     path, figures = path_of(machine), measure(given.steps)
     console.table(["", "median s", "spread"], [[name, f.median, f.spread] for name, f in figures.items()])
     if given.write:
-        write(path, machine, figures)
+        write(path, machine, asdict(WORK), figures)
     elif not path.exists():
         console.info(f"there is no baseline of {machine}: --write makes one")
     elif slower := drifted(read(path), figures):

@@ -52,6 +52,12 @@ def test_operations_are_counted_by_hand(work: Work) -> None:
     assert flops(model, batch, shared=True) == shared
 
 
+def test_rollouts_without_a_teacher_cost_no_teachers_pass(work: Work) -> None:
+    model, batch = with_adapters(load_base(work.model, device="cpu"), work), batch_of(work, 300)
+    taught, alone = (flops(model, b, shared=True) for b in (batch, [replace(e, advantage=1.0) for e in batch]))
+    assert 0 < alone < 0.8 * taught and flops(model, [], shared=True) == 0
+
+
 def test_the_fastest_of_the_measured_steps_counts() -> None:
     calls: list[int] = []
     assert timed(lambda: calls.append(1), 3, torch.device("cpu")) < 0.1
