@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests import processes
+
 SMALL = [
     "steps=3", "problems.train=8", "problems.test=6", "problems.validation=2", "rollout.problems=4", "rollout.samples=4",
     "pipeline.every=2", "evaluate.every=2",
@@ -24,14 +26,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def pmd(*arguments: str, cwd: Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "pmd_agent", *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = processes.pmd(*arguments, cwd=cwd)
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
     return done

@@ -1,11 +1,7 @@
-"""A run whose attempts are sampled a step ahead: killed again and again at random moments, it is the run that never was.
-
-Its processes are forked from one that has imported everything, so that a kill costs a second and not ten.
-"""
+"""A run whose attempts are sampled a step ahead: killed again and again at random moments, it is the run that never was."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
@@ -15,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import forked, into
 from tests.test_end_to_end import RECIPES, lines, memory_dump, without_times
 
 KILLS = 20
@@ -26,9 +23,7 @@ SMALL = [
 
 def work(where: str, resume: bool) -> None:
     os.chdir(where)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+    into(os.devnull, os.devnull)
     from pmd_agent.assembly.start import start
     from pmd_agent.recipe import load_recipe
 
@@ -49,14 +44,9 @@ def _wait_for_a_step(going: Any, run: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_random_moments_it_is_as_if_never_killed(tmp_path: Path) -> None:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["pmd_agent.assembly.start", "torch", "transformers", "peft", "dspy", "chromadb"])
-
     def process(where: Path, resume: bool) -> Any:
         where.mkdir(exist_ok=True)
-        made = processes.Process(target=work, args=(str(where), resume))
-        made.start()
-        return made
+        return forked(work, str(where), resume)
 
     whole, moments = process(tmp_path / "never", False), random.Random(0)
     started = time.monotonic()
