@@ -27,7 +27,7 @@ from pmd_agent.loop import practise
 from pmd_agent.models.loading import choose_device, choose_dtype
 from pmd_agent.models.random_weights import write_random_model
 from pmd_agent.problems import load_problems
-from pmd_agent.recipe import Recipe
+from pmd_agent.recipe import Recipe, ScriptedPolicySection
 from pmd_agent.runs.folder import RunDir
 from pmd_agent.runs.lock import unlock_folder
 from pmd_agent.stages import Parts
@@ -123,7 +123,7 @@ def _shortened(recipe: Recipe, steps: int, folder: Path) -> Recipe:
 
 
 def _with_random_weights(recipe: Recipe, shape: str, folder: Path, console: Console) -> Recipe:
-    if not hasattr(recipe.policy, "model"):
+    if isinstance(recipe.policy, ScriptedPolicySection):
         raise RunError("A scripted policy has no weights.", "Leave out --shape, or set policy.type=local.")
     with console.stage(f"making random weights of {shape}"):
         write_random_model(shape, folder / shape, device=recipe.policy.device, dtype=recipe.policy.dtype)
@@ -196,12 +196,15 @@ def _cost(seen: _Seen, machine: str, peak: float | None, said: tuple[str, ...]) 
     ]
     tokens = [sum(sum(r.written) for group in step.rollouts_PG for r in group) for step in steps]
     learnt = [float(step.metrics.get("tokens", 0.0)) for step in steps]
-    work = {"attempt": (tokens, seen.sampled[1:]), "distil": (learnt, seen.learnt[1:])}
+    work: dict[str, tuple[Sequence[float], Sequence[float | None]]] = {
+        "attempt": (tokens, seen.sampled[1:]),
+        "distil": (learnt, seen.learnt[1:]),
+    }
     whole = Figure.of(walls)
     stages = {}
     for name, seconds in columns.items():
         figure = Figure.of(seconds)
-        counted, operations = work.get(name, (None, None))
+        counted, operations = work.get(name, ((), ()))
         speed = median(counted) / figure.median if counted and figure.median else None
         done = median(n for n in operations if n is not None) if operations and None not in operations else None
         mfu = done / figure.median / peak if done and peak and figure.median else None

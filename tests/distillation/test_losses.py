@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pmd_agent.distillation import chunks, losses
 from pmd_agent.distillation.batches import micro_batches
+from pmd_agent.distillation.divergences import entropy
 from pmd_agent.distillation.example import Example
 from pmd_agent.distillation.trainer import Trainer
 from pmd_agent.models.adapters import STUDENT, TEACHER, Weights, adapter_parameters, answering_as
@@ -142,11 +143,10 @@ def test_entropy_is_measured_only_when_it_is_asked_for(
     load_student: Load, sampled: list[Example], changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    plain = losses.entropy
 
     def watched(logits: Tensor) -> Tensor:
         asked.append(1)
-        return plain(logits)
+        return entropy(logits)
 
     monkeypatch.setattr(losses, "entropy", watched)
     for every, steps in ((0, []), (2, [1, 3])):

@@ -207,7 +207,7 @@ class VllmPolicy:
             if self._asleep_in:
                 self.ready()
 
-    def _woken(self, seen: int) -> bool:
+    def _woken(self) -> bool:
         """Wakes it; False where it has to be started anew, since it did not answer as before. Raises Lost and PolicyError."""
         if self._client.run(self._sleep_mode.end()):
             return True
@@ -242,7 +242,7 @@ class VllmPolicy:
                 seen = self.server.ensure()
                 self._client.connect(self.server.address, self.server.key)
                 try:
-                    if self._asleep_in == seen and not self._woken(seen):
+                    if self._asleep_in == seen and not self._woken():
                         continue
                     self._asleep_in = 0
                     if self._loaded_in != seen:
