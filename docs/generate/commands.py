@@ -36,7 +36,7 @@ def _help(command: Any, name: str, has_commands: bool) -> Iterator[str]:
         "```",
     ]
     if shown:
-        yield from ["", "| | |", "|---|---|"]
+        yield from ["", "| argument | |", "|---|---|"]
     for parameter in shown:
         text = " ".join((getattr(parameter, "help", None) or "").split()).replace("|", "\\|")
         yield f"| {_names(parameter)} | {text}{_default(parameter)} |"

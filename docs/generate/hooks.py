@@ -34,3 +34,10 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
     """References are filled in, and links that leave docs/ lead to the page of what they name."""
     markdown = MARK.sub(lambda found: MADE[found[1]](), markdown)
     return source_pages.with_links(markdown, page.file.src_uri)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The theme's search is a dialog without a name, which screen readers want."""
+    return output.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )

@@ -13,7 +13,7 @@ import dspy
 import pytest
 
 from docs.generate import notebooks
-from pmd_agent import Run, Verdict
+from pmd_agent import Run
 from pmd_agent.evaluation.gauges import GAUGES
 from pmd_agent.recipe import load_recipe
 from pmd_agent.types import Problem
@@ -52,7 +52,7 @@ def test_the_python_of_the_readme_runs(
     exec(code, scope)
     said = capsys.readouterr().out
     assert re.search(r"^0 [\d.]+$", said, re.MULTILINE) and re.search(r"^1 [\d.]+$", said, re.MULTILINE)
-    assert "Now solve this problem:" in said
+    assert said.count("In the mill, compute 37 zog 14.") == 1 and "<answer>" in said
     listed = {name for group in GAUGES.values() for name in group}
     assert {name for row in scope["run"].metrics() for name in row} <= listed, "every figure of a run is listed"
 
@@ -74,7 +74,6 @@ def test_the_verifier_of_the_howto() -> None:
         False,
         False,
     ]
-    assert Verdict(1.0, correct=True, feedback="").correct
 
 
 def test_the_reflector_of_the_howto() -> None:
