@@ -93,7 +93,7 @@ class Effects:
         if entry_id not in self._states:
             return ""
         _, why, step = self._states[entry_id]
-        return f"{why} (step {step})"
+        return f"{why} (step {step + 1})"
 
     def uses(self, entry_id: str) -> int:
         """How many rollouts' teachers have read it."""

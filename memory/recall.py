@@ -129,7 +129,7 @@ def _fitting(memory: Memory, problem: Problem, found: Sequence[Candidate], wante
         for attempt in memory.experiences(problem.id, correct=True, limit=wanted.remembered + spare):
             if _can_be_read(memory, attempt, choices):
                 earlier.append(attempt)
-                choices.append(Choice(attempt.id, "experience", True, f"a correct attempt of step {attempt.step}"))
+                choices.append(Choice(attempt.id, "experience", True, f"a correct attempt of step {attempt.step + 1}"))
     context = TeacherContext(problem, tuple(behaviors), tuple(strategies), tuple(lessons), tuple(earlier))
     away = [_away(memory, problem, found, wanted, state) for state in ("quarantined", "trial")]
     return Recalled(context, tuple(choices), *away)
@@ -170,7 +170,7 @@ def _insights(
 ) -> list[Insight]:
     live = [i for i in memory.insights(problem.id, kind=kind) if _can_be_read(memory, i, choices)]
     for place, insight in enumerate(live):
-        why = f"of this very problem, step {insight.step}, said {insight.support} times"
+        why = f"of this very problem, step {insight.step + 1}, said {insight.support} times"
         if place >= limit:
             why += f", but newer ones fill the limit of {limit}"
         choices.append(Choice(insight.id, "insight", place < limit, why))

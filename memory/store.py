@@ -141,7 +141,7 @@ class Memory(MemoryReader):
             if all(self._store.row(key) for key in generation):
                 return  # An old generation, written once more.
             raise MemoryStoreError(
-                f"Behaviors of step {latest} are stored already; new ones of step {step} cannot follow them.",
+                f"Behaviors of step {latest + 1} are stored already; new ones of step {step + 1} cannot follow them.",
                 f"Go back first, with rollback({step}), or give a later step.",
             )
         carried = {k: b for k, b in generation.items() if (row := self._store.row(k)) and row.step != step}
@@ -230,7 +230,7 @@ class Memory(MemoryReader):
         for entry in entries:
             row = self._store.row(key_of(tier_of(entry), entry.id))
             if row and row.step != entry.step and self._superseded_at(entry) is None:
-                raise _taken(entry, f"by step {row.step}, and comes again in step {entry.step}")
+                raise _taken(entry, f"by step {row.step + 1}, and comes again in step {entry.step + 1}")
         return once_each(entries)
 
     def _same(self, texts: Sequence[str]) -> Same:
@@ -261,7 +261,7 @@ class Memory(MemoryReader):
             if stored[key] != behavior:
                 raise _taken(behavior, "as something else")
             if self.retired_at(behavior) not in (None, step):
-                raise _taken(behavior, f"and was retired by step {self.retired_at(behavior)}")
+                raise _taken(behavior, f"and was retired by step {(self.retired_at(behavior) or 0) + 1}")
 
 
 def _taken(entry: Entry, how: str) -> MemoryStoreError:

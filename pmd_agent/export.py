@@ -32,10 +32,18 @@ CERTIFICATE = "certificate.json"
 README = "README.md"
 
 
-def export_run(run: RunDir, to: Path, *, merge: bool = False, say: Callable[[str], None] = lambda text: None) -> Path:
+def export_run(
+    run: RunDir,
+    to: Path,
+    *,
+    merge: bool = False,
+    called: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Path:
     """Write the run's adapter, or with `merge` the whole model, to a new folder, and return that.
 
     Of a run that has not ended, or whose adapter is damaged, that of its newest whole checkpoint; `say` hears so.
+    `called`: how others load it, where that is not by the folder's name.
 
     Whole weights are in the precision that the run's policy has on this machine (policy.dtype). Raises RunError where
     the run has no adapter, the folder is taken, or the merged weights answer otherwise than base and adapter; PolicyError
@@ -50,10 +58,10 @@ def export_run(run: RunDir, to: Path, *, merge: bool = False, say: Callable[[str
         check_model(section.model)
         check_adapter(section.model, adapter.folder)
         found = certificate(read_run(run.path))
-        source = _Source(run, section, adapter, found)
+        source = _Source(run, section, adapter, found, called or to.name)
 
         def write_all(folder: Path) -> None:
-            checked = (_write_merged if merge else _write_adapter)(source, folder, to)
+            checked = (_write_merged if merge else _write_adapter)(source, folder)
             write_atomically(folder / CERTIFICATE, to_json(found | checked | _provenance(source, folder), indent=2))
 
         return _as_one(to, write_all)
@@ -65,6 +73,8 @@ class _Source:
     section: LocalPolicySection | VllmPolicySection
     adapter: RunAdapter
     certificate: dict[str, Any]
+    called: str
+    """By which name what is exported is loaded."""
 
 
 def _provenance(source: _Source, folder: Path) -> dict[str, Any]:
@@ -111,7 +121,7 @@ def _readable() -> int:
     return 0o444 & ~umask
 
 
-def _write_adapter(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
+def _write_adapter(source: _Source, folder: Path) -> dict[str, Any]:
     section = source.section
     shutil.copytree(source.adapter.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(SEAL))
     if section.model == BOX:
@@ -126,12 +136,12 @@ def _write_adapter(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
     config_path.write_text(json.dumps(config, indent=2), encoding="utf-8")
     load_tokenizer(section.model).save_pretrained(str(folder))
     recipe, step = source.run.recipe, source.adapter.step
-    card = adapter_card(recipe, step, found=source.certificate, folder=to.name, base=base, dtype=_dtype(section))
+    card = adapter_card(recipe, step, found=source.certificate, folder=source.called, base=base, dtype=_dtype(section))
     (folder / README).write_text(card, "utf-8")
     return {}
 
 
-def _write_merged(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
+def _write_merged(source: _Source, folder: Path) -> dict[str, Any]:
     section = source.section
     dtype = _dtype(section)
     try:
@@ -145,7 +155,9 @@ def _write_merged(source: _Source, folder: Path, to: Path) -> dict[str, Any]:
             f"(allowed: {merged['allowed']:.2g}; the adapter changes them by {merged['effect']:.2g}).",
             "Export the adapter itself: leave --merge out.",
         )
-    card = merged_card(source.run.recipe, source.adapter.step, found=source.certificate, folder=to.name, dtype=dtype)
+    card = merged_card(
+        source.run.recipe, source.adapter.step, found=source.certificate, folder=source.called, dtype=dtype
+    )
     (folder / README).write_text(card, "utf-8")
     return {"merge": merged}
 

@@ -28,6 +28,7 @@ from pmd_agent.stages import (
     evaluate,
     generalise,
     optimise,
+    reads_memory,
     recall,
     reflect,
     remember,
@@ -35,6 +36,7 @@ from pmd_agent.stages import (
     sync,
     teacher_prompts,
     tidy,
+    time_left,
     verify,
     weigh,
 )
@@ -68,7 +70,7 @@ def practise(parts: Parts, run: RunDir, console: Console) -> Iterator[Step]:
         if not parts.recipe.memory.persist:
             parts.memory.rollback(step)  # transient: nothing outlives its step
         commit(parts, m, run, rollouts_PG, verdicts_PG, prompts, learnt)
-        console.step(step, parts.steps, m.record())
+        console.step(step, parts.steps, m.record(), time_left(parts, m, run.read_json("evaluation/base.json")))
         watch(parts, m, console)
         yield Step.of(step, parts.steps, m.record(), problems_P, rollouts_PG, verdicts_PG)
 
@@ -102,12 +104,6 @@ def validate(parts: Parts, m: Metrics) -> None:
             m.values |= {f"{name}_low": sure.low, f"{name}_high": sure.high}
         if found["unchecked"]:
             m.values[f"{name}_unchecked"] = found["unchecked_share"]
-
-
-def reads_memory(parts: Parts) -> bool:
-    """Whether there is a memory that outlives a step, and it is to be evaluated."""
-    settings = parts.recipe.memory
-    return parts.recipe.evaluate.with_memory and settings.persist and bool(settings.tiers)
 
 
 def commit(

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from pmd_agent.console import Console, duration
+from pmd_agent.console.bar import PlainCount
 from pmd_agent.errors import RunError
+from pmd_agent.progress import counting
 
 METRICS: dict[str, Any] = {
     "loss": 0.03124,
@@ -52,11 +54,26 @@ def shown(streams: tuple[io.StringIO, io.StringIO]) -> list[str]:
 
 
 def test_one_line_a_step(console: Console, streams: tuple[io.StringIO, io.StringIO]) -> None:
-    console.step(11, 32, METRICS, 27.0)
+    console.step(11, 32, METRICS, 540.0)
     assert shown(streams) == [
-        "step  12/32 · loss 0.0312 · reward 0.41 · right 41% · taught 0.92 · insights +9 · behaviors 14"
+        "step  12/32 · loss 0.0312 · reward 0.41 · right 41% · taught 92% · insights +9 · behaviors 14"
         " · 2.7 s · eta 9 min 00 s"
     ]
+
+
+@pytest.mark.parametrize("width", [30, 40, 80])
+def test_on_a_narrow_terminal_a_step_s_line_is_broken_between_its_parts(
+    width: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen = Screen()
+    console = Console(screen, screen)
+    console.attach(tmp_path / "log.txt")
+    console.step(11, 32, METRICS, 540.0)
+    lines = screen.getvalue().splitlines()
+    log = (tmp_path / "log.txt").read_text()
+    assert len(lines) > 1 and max(map(len, lines)) <= width
+    assert " · ".join(line.strip() for line in lines) == log.strip() and "eta 9 min 00 s" in lines[-1]
 
 
 def test_missing_metrics_are_left_out(console: Console, streams: tuple[io.StringIO, io.StringIO]) -> None:
@@ -66,14 +83,6 @@ def test_missing_metrics_are_left_out(console: Console, streams: tuple[io.String
         "step  1/3 · right 0% · validation 43.5%",
         "step  3/3 · loss 2.0e-05 · unchecked 3 · 1 min 01 s",
     ]
-
-
-def test_the_time_left_counts_from_where_the_run_went_on(
-    console: Console, streams: tuple[io.StringIO, io.StringIO]
-) -> None:
-    console.step(20, 32, {"seconds": 2.0})
-    console.step(21, 32, {"seconds": 4.0})
-    assert [line.split("eta ")[1] for line in shown(streams)] == ["22 s", "30 s"]
 
 
 @pytest.mark.parametrize(
@@ -178,17 +187,55 @@ def test_a_stage_is_a_line_in_a_pipe(console: Console, streams: tuple[io.StringI
     assert shown(streams) == ["evaluating ..."]
 
 
-def test_a_stage_spins_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_stage_moves_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     screen = Screen()
     console = Console(screen, screen)
     console.attach(tmp_path / "log.txt")
     with console.stage("evaluating"), console.stage("more"):
         console.info("within")
+        console.warn("beside it")
     assert "evaluating" in screen.getvalue() and "\x1b[" in screen.getvalue()
     with pytest.raises(KeyError), console.stage("failing"):
         raise KeyError
-    assert (tmp_path / "log.txt").read_text() == "evaluating ...\nmore ...\nwithin\nfailing ...\n"
+    log = "evaluating ...\nmore ...\nwithin\nwarning: beside it\nfailing ...\n"
+    assert (tmp_path / "log.txt").read_text() == log
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_what_is_counted_is_seen_on_a_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(width))
+    screen = Screen()
+    console = Console(screen, screen)
+    with console.during("attempt", 11, 64):
+        counting(200)(50)
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    line = next(line for line in re.split(r"[\r\n]+", plain) if "50/200" in line)
+    assert "step 12/64 · attempting" in line and len(line.rstrip()) <= width
+    assert ("━" in line) == (width == 80)
+    counting(10)(10)  # nobody watches any more
+    assert "10/10" not in screen.getvalue()
+
+
+def test_without_a_terminal_a_stage_of_a_step_says_nothing_in_its_first_minute(
+    console: Console, streams: tuple[io.StringIO, io.StringIO]
+) -> None:
+    with console.during("attempt", 0, 2), console.working("loading"):
+        counting(3)(1)
+    assert shown(streams) == []
+
+
+def test_a_line_a_minute_without_a_terminal() -> None:
+    now, said = [0.0], []
+    plain = PlainCount("evaluating", said.append, clock=lambda: now[0])
+    for done in range(0, 101, 5):
+        now[0] = 3.0 * done
+        plain.count(done, 100)
+    assert said == [
+        "evaluating: 20/100 · 4 min 00 s left", "evaluating: 40/100 · 3 min 00 s left",
+        "evaluating: 60/100 · 2 min 00 s left", "evaluating: 80/100 · 1 min 00 s left",
+    ]  # fmt: skip
 
 
 def test_the_log_has_every_line_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,7 @@ def open_in(run: RunDir, ready: Prepared, memory: Memory) -> Parts:
         traces=traces_of(ready.problems.train, ready.recipe.rollout.success_threshold),
         prefix=f"g{generation}/" if generation else "",
         ahead=read_ahead(run.checkpoint) if run.checkpoint is not None else {},
+        first_step=run.next_step,
         history=[row for row in run.metrics() if row["step"] < run.next_step],
     )
 

@@ -99,7 +99,9 @@ def _lead(
         else:
             memory = opened.enter_context(open_run_memory(run, ready, console))
             trackers = relay(run, recipe.track, console.warn)
-            for step in practise(open_in(run, ready, memory), run, console):
+            parts = open_in(run, ready, memory)
+            parts.show = console.during
+            for step in practise(parts, run, console):
                 trackers.step(step)
                 yield step
             trackers.finish()

@@ -19,9 +19,12 @@ from pmd_agent.cli.compare import compare
 from pmd_agent.cli.doctor import doctor
 from pmd_agent.cli.evaluate import evaluate
 from pmd_agent.cli.export import export
+from pmd_agent.cli.group import Group, context_settings
+from pmd_agent.cli.hub_retries import tell_once
 from pmd_agent.cli.init import init
 from pmd_agent.cli.list import list_runs
 from pmd_agent.cli.problems import problems
+from pmd_agent.cli.push import push
 from pmd_agent.cli.report import report
 from pmd_agent.cli.run import run
 from pmd_agent.cli.schema import schema
@@ -31,7 +34,12 @@ from pmd_agent.cli.watch import watch
 from pmd_agent.errors import OutputError, PMDError
 
 app = typer.Typer(
-    name="pmd", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    name="pmd",
+    cls=Group,
+    context_settings=context_settings(),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 app.command()(init)
 app.command()(run)
@@ -45,6 +53,7 @@ app.command()(compare)
 app.command()(sweep)
 app.add_typer(memory.app, name="memory")
 app.command()(export)
+app.command()(push)
 app.command()(serve)
 app.command()(doctor)
 app.add_typer(bench.app, name="bench")
@@ -70,6 +79,7 @@ def pmd(
 
 def main() -> None:
     """Run the command line and exit."""
+    tell_once()
     try:
         app(prog_name="pmd")
     except Exception as error:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmd_agent.cli.group import Group
+
 if TYPE_CHECKING:
     from pmd_agent.assembly.step_bench import StepCost
     from pmd_agent.console import Console
 
-app = typer.Typer(no_args_is_help=True, help="Measure what parts of pmd cost on this machine.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Measure what parts of pmd cost on this machine.")
 GIB = 2**30
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmd_agent.cli.arguments import Run
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,7 +21,7 @@ HELP = "/problem asks a test problem, /new begins anew, /quit (or Ctrl-D) ends"
 
 
 def chat(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")],
+    run: Run,
     once: Annotated[
         list[str] | None,
         typer.Option("--once", metavar="TEXT", help="Say this, print the answers and stop. Again: the next turn."),
@@ -107,11 +109,9 @@ def _pose(talk: Conversations, console: Console, problem: Problem | None, as_jso
 def _show(
     console: Console, text: str, replies: Mapping[str, Completion], as_json: bool, answer: str | None = None
 ) -> None:
-    from pmd_agent.runs.files import to_json
-
     if as_json:
         row = {"prompt": text, **{name: reply.text for name, reply in replies.items()}}
-        console.info(to_json(row | ({} if answer is None else {"answer": answer})).decode().rstrip("\n"))
+        console.data(row | ({} if answer is None else {"answer": answer}))
         return
     console.side_by_side({name: _whole(reply) for name, reply in replies.items()})
     if answer is not None:

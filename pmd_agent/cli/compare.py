@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmd_agent.cli.arguments import runs as names_of_runs
+
 if TYPE_CHECKING:
     from pmd_agent.console import Console
     from pmd_agent.reports.comparison import Report
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Runs, their names in runs/, or a folder of runs.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Runs, their names in runs/, or a folder of runs.", autocompletion=names_of_runs
+        ),
     ],
     against: Annotated[
         str | None, typer.Option(help="The arm that the others are compared with; the first one.")

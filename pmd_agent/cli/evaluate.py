@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmd_agent.cli.arguments import Run, recipes
+
 if TYPE_CHECKING:
     from pmd_agent.console import Console
     from pmd_agent.runs.folder import RunDir
 
 
 def evaluate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")],
+    run: Run,
     base: Annotated[bool, typer.Option("--base", help="The model as it was before the run.")] = False,
     with_memory: Annotated[bool, typer.Option("--with-memory", help="With the run's memory in the prompt.")] = False,
     problems: Annotated[int | None, typer.Option(min=1, help="At most so many test problems of each kind.")] = None,
     on: Annotated[
         Path | None,
         typer.Option(
-            metavar="RECIPE", help="Before and after the run, on another recipe's test problems; the result is kept."
+            metavar="RECIPE",
+            help="Before and after the run, on another recipe's test problems; the result is kept.",
+            autocompletion=recipes,
         ),
     ] = None,
 ) -> None:

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from pmd_agent.cli.arguments import Run
+
 
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")],
+    run: Run,
     to: Annotated[Path, typer.Option(metavar="DIR", help="A folder that is not there yet, or empty.")],
     merge: Annotated[bool, typer.Option("--merge", help="Whole weights instead of an adapter.")] = False,
 ) -> None:

@@ -15,13 +15,12 @@ def list_runs(
     """The runs there are: how far each has come, and what it gained."""
     from pmd_agent.console import Console, percent
     from pmd_agent.evaluation.overview import overview
-    from pmd_agent.runs.files import to_json
 
     console = Console()
     found = overview(runs)
     if as_json:
         for row in found:
-            console.info(to_json(row).decode().rstrip("\n"))
+            console.data(row)
         return
     if not found:
         console.info(f"There are no runs in {runs}. Start one: pmd run recipes/quickstart.yaml")

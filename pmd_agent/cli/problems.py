@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from pmd_agent.cli.arguments import Overrides, RecipeFile
 
 if TYPE_CHECKING:
     from pmd_agent.assembly.preview import Preview
@@ -18,15 +20,16 @@ LISTED = 10
 
 
 def problems(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, such as recipes/quickstart.yaml.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for `pmd run`, such as problems.path=DIR.")
-    ] = None,
+    recipe: RecipeFile,
+    overrides: Overrides = None,
     whole: Annotated[bool, typer.Option("--all", help=f"Lists have all entries, not the first {LISTED}.")] = False,
     probe: Annotated[
         bool, typer.Option("--probe", help="Load the model, and measure which house rules it can follow.")
     ] = False,
     cases: Annotated[int, typer.Option(min=1, help="Tasks of each form that --probe tries.")] = 4,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object, lists whole; of --probe one a line.")
+    ] = False,
 ) -> None:
     """Look at a recipe's problems before a run: counts, lengths, prompts, repeated ones, and rows that do not fit."""
     from pmd_agent.console import Console
@@ -35,7 +38,7 @@ def problems(
     settings = load_recipe(recipe, overrides or [])
     console = Console()
     if probe:
-        _probe(console, settings, cases)
+        (_probe_as_json if as_json else _probe)(console, settings, cases)
         return
     from pmd_agent.assembly.preview import preview
     from pmd_agent.problems.parse_rows import Misfits
@@ -44,9 +47,41 @@ def problems(
     try:
         found = preview(settings)
     except Misfits as error:
-        _list(console, "rows that do not fit", error.reasons, None)
+        if as_json:
+            console.data({"skipped": error.reasons})
+        else:
+            _list(console, "rows that do not fit", error.reasons, None)
         raise
-    _show(console, settings, found, listed)
+    if as_json:
+        console.data(_as_data(settings, found))
+    else:
+        _show(console, settings, found, listed)
+
+
+def _as_data(recipe: Recipe, found: Preview) -> dict[str, Any]:
+    """All of it as plain data. Counts are by kind."""
+    splits = ("training", "validation", "test")
+    return {
+        "counts": {kind: dict(zip(splits, counts, strict=True)) for kind, *counts in found.counts},
+        "verifier": recipe.problems.verifier,
+        "prompts": [{"id": p.id, "text": text, "checked_against": _compared(p)} for p, text in found.prompts],
+        "lengths": {
+            "unit": found.unit,
+            "counted_by": found.counted_by,
+            "limit": recipe.rollout.max_prompt_tokens,
+            "splits": [asdict(lengths) for lengths in found.lengths],
+        },
+        "overlaps": {name: [asdict(each) for each in repeats] for name, repeats in found.overlaps.items()},
+        "skipped": found.skipped,
+        "odd": found.odd,
+    }
+
+
+def _probe_as_json(console: Console, recipe: Recipe, cases: int) -> None:
+    from pmd_agent.assembly.probe import probe
+
+    for each in probe(recipe, console, cases=cases):
+        console.data(asdict(each))
 
 
 def _show(console: Console, recipe: Recipe, found: Preview, listed: int | None) -> None:

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from pmd_agent.cli.arguments import Run
+
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")],
+    run: Run,
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="An HTML page; it is replaced where it is there.")],
 ) -> None:
     """A run on one page that needs nothing else: curves, attempts, answers before and after, memory."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pmd_agent.cli.arguments import Overrides, RecipeFile
 
 if TYPE_CHECKING:
     from pmd_agent.recipe import Recipe
 
 
 def run(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, such as recipes/quickstart.yaml.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings for this run, such as distill.lr=1e-4."),
-    ] = None,
+    recipe: RecipeFile,
+    overrides: Overrides = None,
     name: Annotated[str | None, typer.Option(help="The run's folder is runs/NAME.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every setting and stop.")] = False,

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from pmd_agent.cli.arguments import Run
+
 
 def serve(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")],
+    run: Run,
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[-- VLLM OPTIONS]", help="Passed on to vLLM as they are.")
     ] = None,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pmd_agent.cli.arguments import recipes
+
 if TYPE_CHECKING:
     from pmd_agent.console import Console
     from pmd_agent.sweep import Sweep
@@ -26,7 +28,9 @@ class Seeds(StrEnum):
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A sweep, such as recipes/mechanism.yaml.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A sweep, such as recipes/mechanism.yaml.", autocompletion=recipes)
+    ],
     arms: Annotated[str, typer.Option(help="Only these arms, separated by commas.")] = "",
     seeds: Annotated[Seeds, typer.Option(help="Which of the sweep's seeds.")] = Seeds.report,
     tune: Annotated[

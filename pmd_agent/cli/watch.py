@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmd_agent.cli.arguments import A_RUN, runs
+
 if TYPE_CHECKING:
     from pmd_agent.runs.folder import RunDir
 
@@ -17,7 +19,7 @@ NICE = 10
 
 def watch(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="A run's folder, or its name in runs/; the newest one.")
+        str | None, typer.Argument(metavar="[RUN]", help=f"{A_RUN[:-1]}; the newest one.", autocompletion=runs)
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Where it listens; 0: any that is free.")] = 0,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,

@@ -1,6 +1,6 @@
 """Everything a terminal shows, and with lines of its own for runs.
 
-One plain line an event; colours and a spinner only on a terminal. Once a run's log is attached, every line goes there
+One plain line an event; colours and lines that move only on a terminal. Once a run's log is attached, every line goes there
 too. Shares are shown in percent, durations in seconds, minutes or hours.
 """
 
@@ -17,11 +17,24 @@ from rich.cells import cell_len
 from rich.console import Console as Terminal
 from rich.text import Text
 
+from pmd_agent.console.bar import Bar, PlainCount
 from pmd_agent.console.columns import COLUMN, beside
-from pmd_agent.console.words import as_cell, duration, figure, gained, not_checked, percent, safe, step_parts
+from pmd_agent.console.words import (
+    STAGES,
+    as_cell,
+    duration,
+    figure,
+    fitted,
+    gained,
+    not_checked,
+    percent,
+    safe,
+    step_parts,
+)
 from pmd_agent.errors import OutputError, PMDError
+from pmd_agent.progress import watched
 from pmd_agent.runs.disk import writing
-from pmd_agent.runs.files import append
+from pmd_agent.runs.files import append, to_json
 
 
 class Console:
@@ -32,9 +45,7 @@ class Console:
         self._err = Terminal(file=err or sys.stderr, highlight=False, markup=False, emoji=False)
         self._log: Path | None = None
         self._before_log: list[str] = []
-        self._first_step: int | None = None
-        self._seconds = 0.0
-        self._spinning = False
+        self._bar: Bar | None = None
 
     def attach(self, path: Path) -> None:
         """Append every line to this file, also those written so far."""
@@ -48,6 +59,10 @@ class Console:
     def info(self, text: str) -> None:
         """A line to read."""
         self._write(self._out, text)
+
+    def data(self, value: Mapping[str, Any]) -> None:
+        """For programs to read: a line of JSON."""
+        self.info(to_json(value).decode().rstrip("\n"))
 
     def warn(self, text: str) -> None:
         """Something that may not be as wanted, on standard error."""
@@ -76,31 +91,47 @@ class Console:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Something that takes long: a spinner on a terminal, one line elsewhere."""
-        if self._spinning or not self._out.is_terminal:
+        """Something that takes long: a line that moves on a terminal, elsewhere a line, and one a minute where it is counted."""
+        if self._bar is None and self._out.is_terminal:
+            self._append(f"{name} ...")
+        else:
             self.info(f"{name} ...")
+        with self._moving(name):
             yield
-            return
-        self._append(f"{name} ...")
-        self._spinning = True
-        try:
-            with self._out.status(Text(safe(name))):
-                yield
-        finally:
-            self._spinning = False
+
+    @contextmanager
+    def during(self, stage: str, step: int, steps: int) -> Iterator[None]:
+        """A stage of a step. Where it is not counted, it is seen on a terminal alone."""
+        with self._moving(f"step {step + 1}/{steps} · {STAGES.get(stage, stage)}"):
+            yield
 
     @contextmanager
     def working(self, name: str) -> Iterator[None]:
-        """Something that may take long, and that only somebody who waits for it wants to know of: a spinner on a terminal."""
-        if self._spinning or not self._out.is_terminal:
+        """Something that only somebody who waits for it wants to know of: nothing is written where there is no terminal."""
+        if self._out.is_terminal:
+            with self._moving(name):
+                yield
+        else:
+            yield
+
+    @contextmanager
+    def _moving(self, name: str) -> Iterator[None]:
+        """What is counted within is shown. Within another one, that one shows it."""
+        if self._bar is not None:
             yield
             return
-        self._spinning = True
+        if not self._out.is_terminal:
+            with watched(PlainCount(name, self.info).count):
+                yield
+            return
+        self._bar = Bar(self._out, name)
+        self._bar.start()
         try:
-            with self._out.status(Text(safe(name))):
+            with watched(self._bar.count):
                 yield
         finally:
-            self._spinning = False
+            self._bar.stop()
+            self._bar = None
 
     # ---- a conversation
 
@@ -138,23 +169,18 @@ class Console:
 
     # ---- a run
 
-    def step(self, step: int, steps: int, metrics: Mapping[str, Any], seconds_so_far: float | None = None) -> None:
-        """One line for step number `step`, the first being 0. Metrics that are missing, None or NaN are left out.
+    def step(self, step: int, steps: int, metrics: Mapping[str, Any], left: float | None = None) -> None:
+        """One line for step `step`, which is said as one more: the first is 0 in files, and 1 wherever it is read.
 
-        `seconds_so_far` are those of this process, for the time that is left; by default, the sum of `seconds`.
+        Metrics that are missing, None or NaN are left out. `left`: seconds to the end of the run.
         """
-        if self._first_step is None:
-            self._first_step = step
-        seconds = figure(metrics, "seconds")
-        self._seconds += seconds or 0.0
-        spent = self._seconds if seconds_so_far is None else seconds_so_far
-        done, left = step + 1 - self._first_step, steps - step - 1
         parts = [f"step {step + 1:>{len(str(steps)) + 1}}/{steps}", *step_parts(metrics)]
+        seconds = figure(metrics, "seconds")
         if seconds is not None:
             parts.append(duration(seconds))
-        if spent and left > 0 and done > 0:
-            parts.append(f"eta {duration(spent / done * left)}")
-        self._write(self._out, " · ".join(parts))
+        if left:
+            parts.append(f"eta {duration(left)}")
+        self._write_parts(parts)
 
     def evaluation(self, title: str, result: Mapping[str, Any]) -> None:
         """One line of accuracies: over all problems, then avg@k by kind. `result` is what `accuracy` returns."""
@@ -166,7 +192,7 @@ class Console:
             share, least = result.get("unchecked_share"), result.get("avg_as_wrong")
             of = "" if share is None else f" ({percent(share)} of them; counted as wrong, avg is {percent(least)})"
             parts.append(f"{result['unchecked']} answers unchecked{of}")
-        self._write(self._out, f"{title.replace('_', ' ')}: " + " · ".join(parts), "bold")
+        self._write_parts([f"{title.replace('_', ' ')}: {parts[0]}", *parts[1:]], "bold")
 
     def summary(self, summary: Mapping[str, Any], run_path: Path) -> None:
         """The last lines: what was gained, where things are, what to type next."""
@@ -200,12 +226,19 @@ class Console:
 
     # ---- behind them
 
-    def _write(self, terminal: Terminal, text: str, style: str = "") -> None:
-        text = safe(text)
-        self._append(text)  # first: the log has also the line that nobody is there to read
+    def _write_parts(self, parts: Sequence[str], style: str = "") -> None:
+        """One line, in the log as well; on a terminal that is too narrow for it, several that begin at a part."""
+        line = " · ".join(parts)
+        self._write(self._out, line, style, fitted(parts, self._out.width) if self._out.is_terminal else line)
+
+    def _write(self, terminal: Terminal, text: str, style: str = "", shown: str | None = None) -> None:
+        """`shown`: the same as the terminal shows it, where that is not as the log has it."""
+        self._append(safe(text))  # first: the log has also the line that nobody is there to read
+        text = safe(text if shown is None else shown)
         try:
             if terminal.is_terminal:
-                terminal.print(Text(text, style), soft_wrap=True)
+                with self._aside(terminal):
+                    terminal.print(Text(text, style), soft_wrap=True)
             else:
                 encoding = getattr(terminal.file, "encoding", None) or "utf-8"
                 terminal.file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
@@ -217,6 +250,18 @@ class Console:
                 "Send it to a terminal, or to a file that has room.",
                 closed=isinstance(error, BrokenPipeError),
             ) from None
+
+    @contextmanager
+    def _aside(self, terminal: Terminal) -> Iterator[None]:
+        """Rich moves its own lines out of the way, and knows nothing of what goes to standard error."""
+        bar = self._bar if terminal is self._err else None
+        if bar is not None:
+            bar.stop()
+        try:
+            yield
+        finally:
+            if bar is not None:
+                bar.start()
 
     def _append(self, line: str) -> None:
         if self._log is None:

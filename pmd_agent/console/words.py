@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from rich.cells import cell_len
 
 # A policy writes what it likes: its text must not move the cursor or change the terminal's title.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -28,12 +30,20 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+STAGES = {
+    "attempt": "attempting", "verify": "checking", "remember": "remembering", "reflect": "reflecting",
+    "generalise": "generalising", "optimise": "tuning the reflector", "tidy": "tidying the memory", "recall": "recalling",
+    "teacher_prompts": "writing what the teacher reads", "distil": "distilling", "weigh": "weighing memories",
+    "sync": "loading the new weights", "evaluate": "validating",
+}  # fmt: skip
+"""What is done in each stage of a step, for whoever waits."""
+
 _STEP_FORMS: dict[str, Callable[[float], str]] = {
     "loss": lambda nats: f"loss {nats:.4f}" if nats == 0 or abs(nats) >= 0.001 else f"loss {nats:.1e}",
     "reward": lambda mean: f"reward {mean:.2f}",
     "correct": lambda share: f"right {100 * share:.0f}%",
     "unchecked": lambda count: f"unchecked {count:.0f}" if count else "",
-    "context_fraction": lambda share: f"taught {share:.2f}",
+    "context_fraction": lambda share: f"taught {100 * share:.0f}%",
     "insights_written": lambda count: f"insights +{count:.0f}",
     "behaviors": lambda count: f"behaviors {count:.0f}",
     "validation": lambda share: f"validation {percent(share)}",
@@ -45,6 +55,18 @@ def step_parts(metrics: Mapping[str, Any]) -> list[str]:
     """What a step line says of the metrics that are there."""
     values = ((form, figure(metrics, key)) for key, form in _STEP_FORMS.items())
     return [text for form, value in values if value is not None and (text := form(value))]
+
+
+def fitted(parts: Sequence[str], width: int) -> str:
+    """Parts with dots between them, in as many lines as they need, and none of them cut in two."""
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        if lines[-1] and cell_len(longer) > width:
+            lines.append(f"  {part}")
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def figure(metrics: Mapping[str, Any], key: str) -> float | None:

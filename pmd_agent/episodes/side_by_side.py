@@ -23,6 +23,7 @@ from pmd_agent.episodes.host import Host
 from pmd_agent.episodes.play import Job, Limits, Played, Talk, play, sampling_of, unchecked
 from pmd_agent.models.tool_formats import Tools
 from pmd_agent.policies import Policy
+from pmd_agent.progress import counting
 from pmd_agent.types import Completion, Problem, Sampling
 
 PATIENCE_SECONDS = 5.0
@@ -75,7 +76,11 @@ class _Table:
     def run(self, over: Over | None) -> list[Played]:
         untold = dict(enumerate(self.seats) if over is not None else ())
         try:
+            count, counted = counting(len(self.seats)), 0
             while self._seated():
+                now = sum(seat.state == "over" for seat in self.seats)
+                count(now - counted)
+                counted = now
                 done = next((place for place, seat in untold.items() if seat.played is not None), None)
                 if over is not None and done is not None and (played := untold.pop(done).played) is not None:
                     over(done, played)

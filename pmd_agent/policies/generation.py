@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pmd_agent.progress import Count, uncounted
 from pmd_agent.types import Sampling
 
 
@@ -31,29 +32,37 @@ class Answer:
 
 
 def generate_all(
-    model: Any, requests: Sequence[Request], *, eos_ids: Collection[int], pad_id: int, batch_tokens: int
+    model: Any,
+    requests: Sequence[Request],
+    *,
+    eos_ids: Collection[int],
+    pad_id: int,
+    batch_tokens: int,
+    count: Count = uncounted,
 ) -> list[Answer]:
-    """Answers in the order of the requests, in batches of at most `batch_tokens` padded tokens."""
+    """Answers in the order of the requests, in batches of at most `batch_tokens` padded tokens. Each is counted as it ends."""
+
+    def generated(batch: Sequence[int]) -> list[Answer]:
+        return generate(model, [requests[j] for j in batch], eos_ids=eos_ids, pad_id=pad_id, count=count)
+
     order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), requests[i].prompt_ids))
     answers: dict[int, Answer] = {}
     batch: list[int] = []
     for i in order:
         width = len(requests[i].prompt_ids) + max(requests[j].sampling.max_tokens for j in [*batch, i])
         if batch and (len(batch) + 1) * width > batch_tokens:
-            answers |= zip(
-                batch, generate(model, [requests[j] for j in batch], eos_ids=eos_ids, pad_id=pad_id), strict=True
-            )
+            answers |= zip(batch, generated(batch), strict=True)
             batch = []
         batch.append(i)
     if batch:
-        answers |= zip(
-            batch, generate(model, [requests[j] for j in batch], eos_ids=eos_ids, pad_id=pad_id), strict=True
-        )
+        answers |= zip(batch, generated(batch), strict=True)
     return [answers[i] for i in range(len(requests))]
 
 
 @torch.inference_mode()
-def generate(model: Any, requests: Sequence[Request], *, eos_ids: Collection[int], pad_id: int) -> list[Answer]:
+def generate(
+    model: Any, requests: Sequence[Request], *, eos_ids: Collection[int], pad_id: int, count: Count = uncounted
+) -> list[Answer]:
     """One batch, all rows decoded together; rows that have ended are taken out as they become the majority."""
     device = next(model.parameters()).device
     unique = list(dict.fromkeys(request.prompt_ids for request in requests))
@@ -74,6 +83,7 @@ def generate(model: Any, requests: Sequence[Request], *, eos_ids: Collection[int
     answers = [Answer([], [], False) for _ in requests]
     generators = [torch.Generator(device).manual_seed(request.sampling.seed) for request in requests]
     live = list(range(len(requests)))
+    unended = len(live)
     while True:
         logprobs = torch.log_softmax(logits.float(), -1)
         chosen = _choose(logprobs, [requests[i].sampling for i in live], [generators[i] for i in live])
@@ -88,6 +98,9 @@ def generate(model: Any, requests: Sequence[Request], *, eos_ids: Collection[int
             answer.ended = token in eos_ids
             if not answer.ended and len(answer.ids) < requests[i].sampling.max_tokens:
                 going.append(row)
+        if len(going) < unended:
+            count(unended - len(going))
+            unended = len(going)
         if not going:
             return answers
         if len(going) <= len(live) // 2:

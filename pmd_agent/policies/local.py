@@ -17,6 +17,7 @@ from pmd_agent.models.turns import Turns
 from pmd_agent.policies.base import Arrived, Asked, Messages, seed_of, special_tokens_of
 from pmd_agent.policies.batching import BatchingEngine
 from pmd_agent.policies.generation import Request, generate_all
+from pmd_agent.progress import Count, counting, uncounted
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class LocalPolicy:
             for p, prompt in enumerate(prompts_P)
             for g in range(n)
         ]
-        flat = self._answer(jobs)
+        flat = self._answer(jobs, counting(len(jobs)))
         return [flat[p * n : (p + 1) * n] for p in range(len(prompts_P))]
 
     def lm(
@@ -118,8 +119,8 @@ class LocalPolicy:
         with self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext():
             return self._answer(jobs)
 
-    def _answer(self, jobs: Sequence[tuple[Messages, Sampling]]) -> list[Completion]:
-        return self.answer([(tuple(self.encode(messages)), sampling) for messages, sampling in jobs])
+    def _answer(self, jobs: Sequence[tuple[Messages, Sampling]], count: Count = uncounted) -> list[Completion]:
+        return self._completed([(tuple(self.encode(messages)), sampling) for messages, sampling in jobs], count)
 
     def between(self, opening: Messages, said: Messages, last: int | None) -> tuple[int, ...]:
         return self.turns.between(opening, said, last)
@@ -128,6 +129,9 @@ class LocalPolicy:
         return self.turns.heard(completion, tools, turn)
 
     def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
+        return self._completed(asked_N, uncounted)
+
+    def _completed(self, asked_N: Sequence[Asked], count: Count) -> list[Completion]:
         requests = []
         for ids, sampling in asked_N:
             room = self.context - len(ids)
@@ -141,7 +145,12 @@ class LocalPolicy:
         was_training = self.model.training
         self.model.eval()
         answers = generate_all(
-            self.model, requests, eos_ids=self._eos_ids, pad_id=self._pad_id, batch_tokens=self._batch_tokens
+            self.model,
+            requests,
+            eos_ids=self._eos_ids,
+            pad_id=self._pad_id,
+            batch_tokens=self._batch_tokens,
+            count=count,
         )
         self.model.train(was_training)
         return [

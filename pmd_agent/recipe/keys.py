@@ -104,6 +104,13 @@ def _all_keys(model: type[BaseModel], prefix: str, kind: str = "") -> Iterator[t
             yield from _all_keys(variant, f"{prefix}{name}.", chosen)
 
 
+def completions(root: type[BaseModel]) -> list[str]:
+    """What may be typed before a value, `distill.lr=`, in the order of the tree; of sections, their keys alone."""
+    keys = list(dict.fromkeys(key for key, _ in _all_keys(root, "")))
+    sections = {key.rpartition(".")[0] for key in keys}
+    return [f"{key}=" for key in keys if key not in sections]
+
+
 def describe_fault(error: Mapping[str, Any], root: type[BaseModel]) -> str:
     """One of pydantic's errors as `key: what is wrong (given: value)`."""
     where = _place(error["loc"], root)

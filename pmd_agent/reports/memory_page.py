@@ -69,7 +69,8 @@ def memory_page(run: RunDir, memory: Memory, prompts: Mapping[str, str]) -> str:
         problems=[_problem(memory, name, of[name], prompts) for name in list(of)[:PROBLEMS]],
         more_problems=max(0, len(of) - PROBLEMS),
         once=[
-            _node(memory, b, f"written by step {b.step}, gone with step {memory.retired_at(b)}") for b in once[:ONCE]
+            _node(memory, b, f"written by step {b.step + 1}, gone with step {(memory.retired_at(b) or 0) + 1}")
+            for b in once[:ONCE]
         ],
         more_once=max(0, len(once) - ONCE),
     )
@@ -102,14 +103,14 @@ def _facts(run: RunDir, memory: Memory) -> list[str]:
 
 def _behavior(memory: Memory, entry: Behavior) -> Node:
     sources = memory.most_alike(entry.text, memory.sources_of(entry))  # all of its cluster's; first what says as much
-    about = f"{entry.support_in_words}, last found in step {entry.step}{_use(memory, entry.id)}"
+    about = f"{entry.support_in_words}, last found in step {entry.step + 1}{_use(memory, entry.id)}"
     shown = tuple(_insight(memory, s) for s in sources[:INSIGHTS] if isinstance(s, Insight))
     return _node(memory, entry, about, shown, len(entry.sources) - len(shown))
 
 
 def _insight(memory: Memory, entry: Insight) -> Node:
     sources = memory.sources_of(entry)
-    about = f"{entry.kind}, said {_times(entry.support, 'time')}, last in step {entry.step}{_use(memory, entry.id)}"
+    about = f"{entry.kind}, said {_times(entry.support, 'time')}, last in step {entry.step + 1}{_use(memory, entry.id)}"
     shown = tuple(_attempt(memory, s) for s in sources[:ATTEMPTS] if isinstance(s, Experience))
     return _node(memory, entry, about, shown, len(entry.sources) - len(shown))
 
@@ -141,7 +142,7 @@ def _node(
 
 def _problem(memory: Memory, name: str, insights: Sequence[Insight], prompts: Mapping[str, str]) -> Practised:
     passed = memory.effects().passed.get(name)
-    solved = f", {percent(passed[1])} of its attempts right in step {passed[0]}" if passed else ""
+    solved = f", {percent(passed[1])} of its attempts right in step {passed[0] + 1}" if passed else ""
     about = f"{_times(len(insights), 'insight')}{solved}"
     return Practised(
         readable(name), _short(prompts.get(name, ""), CHARACTERS), about, tuple(_insight(memory, i) for i in insights)
@@ -173,7 +174,7 @@ def _growth(memory: Memory, steps: int) -> str | None:
         for place, (tier, sizes) in zip(
             figure.subplots(1, len(TIERS)), memory.sizes(range(steps)).items(), strict=True
         ):
-            place.step(range(steps), sizes, where="post", linewidth=1.8)
+            place.step(range(1, steps + 1), sizes, where="post", linewidth=1.8)
             place.set_title(f"{tier}s", fontsize=10)
             place.set_xlabel("step", fontsize=9)
             place.set_ylim(bottom=0)

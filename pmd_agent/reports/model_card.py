@@ -21,7 +21,7 @@ A LoRA adapter made by pmd (method {method}, {steps} steps) for `{model}`. It an
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-folder = "{folder}"  # where this README is
+{folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 base = AutoModelForCausalLM.from_pretrained({base}, dtype="{dtype}")
 model = PeftModel.from_pretrained(base, folder)
@@ -41,7 +41,7 @@ MERGED = """{front}
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-folder = "{folder}"  # where this README is
+{folder}
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)
 ```
@@ -67,7 +67,7 @@ in it. `certificate.json` has the figures, the recipe, and hashes of the weights
 
 
 def adapter_card(recipe: Recipe, steps: int, *, found: Mapping[str, Any], folder: str, base: str, dtype: str) -> str:
-    """Of an adapter. `found` is its certificate, `base` what the adapter's own configuration names."""
+    """Of an adapter. `found` is its certificate, `base` what the adapter's own configuration names, `folder` how it is loaded."""
     model = _model(recipe)
     if model == BOX:
         argument, note = 'f"{folder}/base"', "The base model is in `base/`, since it is on no hub."
@@ -77,24 +77,34 @@ def adapter_card(recipe: Recipe, steps: int, *, found: Mapping[str, Any], folder
             f"The licence of `{model}` applies to the base model, which is not included.",
         )
     return ADAPTER.format(
-        **_facts(recipe, steps, found, "peft"), folder=folder, base=argument, note=note, dtype=dtype, asking=ASKING
+        **_facts(recipe, steps, found, "peft", folder), base=argument, note=note, dtype=dtype, asking=ASKING
     )
 
 
 def merged_card(recipe: Recipe, steps: int, *, found: Mapping[str, Any], folder: str, dtype: str) -> str:
     """Of whole weights."""
-    return MERGED.format(**_facts(recipe, steps, found, "transformers"), folder=folder, dtype=dtype, asking=ASKING)
+    return MERGED.format(**_facts(recipe, steps, found, "transformers", folder), dtype=dtype, asking=ASKING)
 
 
-def _facts(recipe: Recipe, steps: int, found: Mapping[str, Any], library: str) -> dict[str, str]:
+def _facts(recipe: Recipe, steps: int, found: Mapping[str, Any], library: str, folder: str) -> dict[str, str]:
     return {
         "name": recipe.name,
+        "folder": _folder(recipe, folder, library),
         "method": recipe.method,
         "model": _model(recipe),
         "steps": str(steps),
         "measured": MEASURED.format(lines="\n".join(f"- {line}" for line in sentences(found))),
         "front": f"---\n{write_yaml(front_matter(recipe, found, library))}---\n",
     }
+
+
+def _folder(recipe: Recipe, folder: str, library: str) -> str:
+    """The line that says where it is: here, or on the hub, where a base that came along has to be fetched as files."""
+    if "/" not in folder:
+        return f'folder = "{folder}"  # where this README is'
+    if library == "peft" and _model(recipe) == BOX:
+        return f'from huggingface_hub import snapshot_download\n\nfolder = snapshot_download("{folder}")'
+    return f'folder = "{folder}"  # on the hub'
 
 
 def _model(recipe: Recipe) -> str:

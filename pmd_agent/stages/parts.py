@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pmd_agent.distillation.trainer import Trainer
 
 
+Show = Callable[[str, int, int], AbstractContextManager[None]]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -62,6 +63,10 @@ class Parts:
     """A coming step -> its attempts, where they were sampled ahead (rollout.lag)."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """What the steps before this one reported."""
+    first_step: int = 0
+    """At which this process began."""
+    show: Show = field(default=lambda stage, step, steps: nullcontext())
+    """Shows each stage while it goes: given its name, the step and how many steps there are."""
 
     def save(self, folder: Path) -> None:
         """All that the next step goes on from, but for the memory: weights, optimiser, attempts sampled ahead, programs."""
@@ -107,10 +112,10 @@ class Metrics:
 
 
 def stage(function: Callable[Concatenate[Parts, Metrics, P], R]) -> Callable[Concatenate[Parts, Metrics, P], R]:
-    """Times the stage under its own name."""
+    """Times the stage under its own name, and shows that it goes."""
 
     def timed(parts: Parts, m: Metrics, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with m.stage(function.__name__):
+        with parts.show(function.__name__, m.step, parts.steps), m.stage(function.__name__):
             return function(parts, m, *args, **kwargs)
 
     update_wrapper(timed, function)
@@ -129,6 +134,12 @@ def frozen(parts: Parts, step: int) -> bool:
     """Whether memory takes nothing in at this step."""
     settings = parts.recipe.memory
     return settings.frozen or (settings.freeze_after is not None and step >= settings.freeze_after)
+
+
+def reads_memory(parts: Parts) -> bool:
+    """Whether there is a memory that outlives a step, and it is to be evaluated."""
+    settings = parts.recipe.memory
+    return parts.recipe.evaluate.with_memory and settings.persist and bool(settings.tiers)
 
 
 def due(every: int, step: int) -> bool:

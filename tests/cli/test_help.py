@@ -14,7 +14,7 @@ COMMANDS = [
     [], ["run"], ["problems"], ["evaluate"], ["export"], ["schema"],
     ["memory"], ["memory", "list"], ["memory", "show"], ["memory", "search"], ["memory", "recall"], ["memory", "taught"],
     ["memory", "lift"], ["memory", "report"], ["memory", "export"], ["memory", "import"],
-    ["bench"], ["bench", "distill"], ["compare"], ["sweep"], ["report"], ["watch"], ["chat"],
+    ["bench"], ["bench", "distill"], ["compare"], ["sweep"], ["report"], ["watch"], ["chat"], ["push"],
 ]  # fmt: skip
 
 CHECK = """

@@ -77,7 +77,7 @@ def test_list_one_tier_and_a_limit(run: Path, pmd: Pmd) -> None:
 
 def test_show_goes_down_to_the_attempts(run: Path, pmd: Pmd) -> None:
     text = pmd("memory", "show", "one", "9/b0").stdout
-    assert text.startswith("behavior id 9/b0 · step 9 · policy version 9 · name behavior_count_rings")
+    assert text.startswith("behavior id 9/b0 · step 10 · policy version 9 · name behavior_count_rings")
     assert "\n    insight id 3/p1/s0" in text and "confidence 0.5" in text
     assert "\n        experience id 3/p1/0" in text and "rollout in rollouts/step-000003.jsonl" in text
     assert 'feedback "The answer is wrong."' in text
@@ -89,7 +89,7 @@ def test_show_goes_down_to_the_attempts(run: Path, pmd: Pmd) -> None:
 
 def test_show_what_was_retired_and_what_could_steer_the_terminal(run: Path, pmd: Pmd) -> None:
     text = pmd("memory", "show", "one", "3/b0").stdout
-    assert "retired at step 9" in text and "\x1b" not in text and "\\x1b[2J" in text
+    assert "retired at step 10" in text and "\x1b" not in text and "\\x1b[2J" in text
 
 
 def write_programs(run: Path, *asked: ProgramTrace) -> None:
@@ -202,7 +202,7 @@ def test_lift(run: Path, pmd: Pmd) -> None:
     last = pmd("memory", "lift", "one").stdout.splitlines()[-1]
     assert last.split()[:5] == ["9/b0", "trial", "0.50", "0.16", "4"] and "Check ring" in last
     text = pmd("memory", "show", "one", "9/b0").stdout
-    assert "alone correct rollouts 0.50 ± 0.16 times as likely" in text and "trial of a bank (step 10)" in text
+    assert "alone correct rollouts 0.50 ± 0.16 times as likely" in text and "trial of a bank (step 11)" in text
 
 
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from pmd_agent.cli import app
+from pmd_agent.errors import PMDError
 
 Pmd = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -44,6 +48,20 @@ def test_what_is_twice_and_what_does_not_fit(pmd: Pmd, recipe: Path) -> None:
     assert "rows that do not fit: 1\n  mine.jsonl:10: 'prompt' is empty" in said
     assert "characters of a prompt (the scripted policy has no tokenizer; " in said
     assert "user: What is" in said
+
+
+def test_the_same_as_data(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(recipe.parent)
+    done = CliRunner().invoke(app, ["problems", recipe.name, "--json"], catch_exceptions=False)
+    (found,) = map(json.loads, done.stdout.splitlines())
+    assert found["counts"]["all"] == {"training": 14, "validation": 1, "test": 4}
+    assert set(found["overlaps"]["twice in training"][0]["ids"]) == {"p3", "twice"}
+    assert found["skipped"] == ["mine.jsonl:10: 'prompt' is empty"]
+    assert [split["split"] for split in found["lengths"]["splits"]] == ["training", "validation", "test"]
+    assert len(found["prompts"]) == 3 and all(p["checked_against"].isdigit() for p in found["prompts"])
+    (recipe.parent / "mine.jsonl").write_text('{"id": "a"}\n' * 9)
+    with pytest.raises(PMDError):
+        CliRunner().invoke(app, ["problems", recipe.name, "--json"], catch_exceptions=False)
 
 
 def test_too_many_that_do_not_fit_are_all_named_and_an_error(pmd: Pmd, recipe: Path) -> None:

@@ -155,11 +155,11 @@ def test_every_choice_has_its_reason(filled: Memory, siblings: list[Any]) -> Non
     (found,) = recall_all(filled, [P], [siblings], Wanted(behaviors=1, lessons=2))
     why = {choice.id: (choice.chosen, choice.why) for choice in found.choices}
     assert why["2/behavior_0"][0] and "number 1 of" in why["2/behavior_0"][1]
-    assert why["2/p/lesson-0"] == (False, "retired: solved (step 2)")
+    assert why["2/p/lesson-0"] == (False, "retired: solved (step 3)")
     assert ids(found.context.lessons) == ["2/p/lesson-1", "2/p/lesson-2"], "what is not read takes no place"
     assert not why["1/p/lesson-0"][0] and "limit of 2" in why["1/p/lesson-0"][1]
     assert why["3/p/2"] == (True, "a correct attempt of this batch")
-    assert why["2/p/0"] == (True, "a correct attempt of step 2")
+    assert why["2/p/0"] == (True, "a correct attempt of step 3")
     read = {e.id for e in (*found.context.behaviors, *found.context.strategies, *found.context.lessons)}
     assert {c.id for c in found.choices if c.chosen and c.tier != "experience"} == read
 

@@ -161,10 +161,10 @@ def test_an_id_of_another_step_is_refused(memory: Memory, make: SimpleNamespace)
     memory.add_experiences([make.experience("3/p/0")])
     memory.rewrite_insights("p", [make.insight("3/p/strategy-0")])
     before = make.dump(memory)
-    with pytest.raises(MemoryStoreError, match=r"written by step 3.*step 4") as refused:
+    with pytest.raises(MemoryStoreError, match=r"written by step 4.*step 5") as refused:
         memory.add_experiences([make.experience("3/p/0", step=4)])
     assert "rollback" in refused.value.hint
-    with pytest.raises(MemoryStoreError, match="written by step 3"):
+    with pytest.raises(MemoryStoreError, match="written by step 4"):
         memory.rewrite_insights("p", [make.insight("3/p/strategy-0", step=4)])
     assert make.dump(memory) == before
 
@@ -312,9 +312,9 @@ def test_behaviors_that_rollback_could_not_undo_are_refused(memory: Memory, make
     with pytest.raises(MemoryStoreError, match="as something else"):
         memory.replace_behaviors([replace(a1, text="reworded")], 2)
     memory.replace_behaviors([b2], 2)
-    with pytest.raises(MemoryStoreError, match="retired by step 2"):
+    with pytest.raises(MemoryStoreError, match="retired by step 3"):
         memory.replace_behaviors([a1], 3)
-    with pytest.raises(MemoryStoreError, match="Behaviors of step 2 are stored") as refused:
+    with pytest.raises(MemoryStoreError, match="Behaviors of step 3 are stored") as refused:
         memory.replace_behaviors([make.behavior("1/behavior_z")], 1)
     assert "rollback(1)" in refused.value.hint
     assert memory.behaviors() == [b2]

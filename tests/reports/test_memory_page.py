@@ -82,9 +82,9 @@ def test_it_leads_from_a_rule_to_the_attempts(run: RunDir, memory: Memory) -> No
     assert "script" not in found.opened and "\x00" not in page and page.encode("utf-8")
     for said in (
         "What one remembers", "1 behaviors, 2 insights, 2 experiences; 1 more in the archive", "1 quarantined", "25.0% -> 50.0%",
-        "with memory in the prompt 75.0%", "behavior_zog", "2 problems, last found in step 2, read for 7 rollouts",
-        "harmful: lift -0.5 (step 2)", "2 insights, 50.0% of its attempts right in step 0".replace("step 0", "step 2"),
-        "37 zog 14", "and 1 more", "behavior_old", "written by step 1, gone with step 2",
+        "with memory in the prompt 75.0%", "behavior_zog", "2 problems, last found in step 3, read for 7 rollouts",
+        "harmful: lift -0.5 (step 3)", "2 insights, 50.0% of its attempts right in step 3",
+        "37 zog 14", "and 1 more", "behavior_old", "written by step 2, gone with step 3",
     ):  # fmt: skip
         assert said in found.text, said
     rule = found.text[found.text.index("behavior_zog") :]

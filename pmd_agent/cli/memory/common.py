@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pmd_agent.memory import Entry, Memory
     from pmd_agent.runs.folder import RunDir
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.")]
 OfTier = Annotated[Tier | None, typer.Option(help="Only this tier.")]
 
 

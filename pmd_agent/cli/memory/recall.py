@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pmd_agent.cli.memory.common import Run, about, opened
+from pmd_agent.cli.arguments import Run
+from pmd_agent.cli.memory.common import about, opened
 
 
 def recall(

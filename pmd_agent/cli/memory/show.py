@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pmd_agent.cli.memory.common import OfTier, Run, about, opened
+from pmd_agent.cli.arguments import Run
+from pmd_agent.cli.memory.common import OfTier, about, opened
 from pmd_agent.cli.memory.prompt import Prompts
 from pmd_agent.types import TIERS, Behavior, Insight
 
@@ -133,7 +134,7 @@ def _ends(rows: list[tuple[float, tuple[Any, ...]]], limit: int) -> list[tuple[A
 
 def _row(entry: Entry) -> tuple[str, int, str, str]:
     text = " ".join(entry.text.split())
-    return entry.id, entry.step, about(entry), text if len(text) <= LINE else text[: LINE - 3] + "..."
+    return entry.id, entry.step + 1, about(entry), text if len(text) <= LINE else text[: LINE - 3] + "..."
 
 
 def _merged_into(memory: Memory, entry_id: str) -> Entry | None:
@@ -147,11 +148,11 @@ def _tree(memory: Memory, prompts: Prompts, entry: Entry, depth: int) -> Iterato
     retired = memory.retired_at(entry)
     facts = {
         "id": entry.id,
-        "step": entry.step,
+        "step": entry.step + 1,
         "policy version": entry.policy_version,
         **_facts(entry),
         **prompts.where(entry),
-        **({"retired at step": retired} if retired is not None else {}),
+        **({"retired at step": retired + 1} if retired is not None else {}),
         **_effects(memory, entry),
     }
     indent = "    " * depth

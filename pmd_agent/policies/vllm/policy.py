@@ -30,6 +30,7 @@ from pmd_agent.policies.vllm.answers import completions
 from pmd_agent.policies.vllm.client import Lost, NotServed, VllmClient
 from pmd_agent.policies.vllm.same_weights import TEXT, SleepMode, require_all_copies
 from pmd_agent.policies.vllm.server import Server, VllmServer
+from pmd_agent.progress import Count, counting, uncounted
 from pmd_agent.types import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class VllmPolicy:
         prompts = [self.encode(messages) for messages in prompts_P]
         # Sample g has this seed + g, as with the local policy.
         bodies = [self.body(ids, n, sampling, seed_of(sampling, p, 0)) for p, ids in enumerate(prompts)]
-        return self._sampled(bodies, n, arrived)
+        return self._sampled(bodies, n, arrived, counting(len(bodies)))
 
     def answer(self, asked_N: Sequence[Asked]) -> list[Completion]:
         """A completion of each of these prompts. May be called from several threads."""
@@ -296,7 +297,7 @@ class VllmPolicy:
     # ---- a batch
 
     def _sampled(
-        self, bodies: Sequence[dict[str, Any]], n: int, arrived: Arrived | None = None
+        self, bodies: Sequence[dict[str, Any]], n: int, arrived: Arrived | None = None, count: Count = uncounted
     ) -> list[list[Completion]]:
         seen = self.ready()
         told: SimpleQueue[tuple[int, dict[str, Any]] | None] = SimpleQueue()
@@ -304,6 +305,7 @@ class VllmPolicy:
         answers.add_done_callback(lambda _: told.put(None))
         try:
             while (news := told.get()) is not None:
+                count(1)
                 if arrived is not None and not answers.done():
                     place, answer = news
                     arrived(place, self._completions(bodies[place], n, answer))
