@@ -41,7 +41,9 @@ GAUGES: dict[str, dict[str, str]] = {
         "lr": "The learning rate of the step's updates.",
         "importance_ratio": "Mean ratio to the policy that sampled; in distillation, after the clip.",
         "clip_fraction": "Share of tokens at the clip.",
-        "entropy": "The student's mean entropy, in nats a token.",
+        "surprisal": "Mean of -log p of the written tokens under the student, in nats. Of samples at temperature 1 it estimates "
+        "the student's entropy, at no cost.",
+        "entropy": "That entropy exactly, over the whole vocabulary, where `distill.entropy_every` asks for it.",
         "context_fraction": "Share of the attempts to be taught for which the teacher had something to read.",
         "context_too_long": "How many teacher's prompts had no room for what there was to read.",
         "reinforced": "Share of attempts that went to the policy gradient.",
