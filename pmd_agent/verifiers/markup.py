@@ -38,17 +38,23 @@ _SIGNS = {
     "Δ": r"\Delta ", "⁄": "/", "∕": "/", "′": "'", "″": "''", "’": "'", "‘": "'", "“": '"', "”": '"', "∗": "*",
     "＊": "*", "…": r"\ldots ", "⟨": r"\langle ", "⟩": r"\rangle ", "≈": r"\approx ", "\u00a0": " ", "\u2007": r"\,",
     "\u2009": r"\,", "\u202f": r"\,", "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
-    "→": r"\to ", "∠": r"\angle ", "∆": r"\Delta ", "€": "", "£": "", "¥": "", "％": "%",
+    "→": r"\to ", "∠": r"\angle ", "∆": r"\Delta ", "％": "%", "℃": r"^\circ C", "℉": r"^\circ F", "•": "", "✅": "",
+    "✓": "", "✔": "", "\ufe0f": "",
 }  # fmt: skip
 _SINGLE = str.maketrans(_SIGNS)
 _FENCE = re.compile(r"```[a-z]{0,10}\s|```")
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)|\*\*(?![\w({\\])|(?<!\w)__(?=\S)|(?<=[^\s_])__(?!\w)")
 _DOLLARS = re.compile(r"\\\$\s?([\d.,]*\d)(?![\d.,]*\s?[A-Za-z+*/^=-])")
+_CURRENCY = re.compile(r"([€£¥₹])\s?(\d[\d.,]*)|(\d[\d.,]*)\s?([€£¥₹])")
+_CURRENCIES = {"€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees"}
+_CODE = re.compile(r"^(-?\s?)(?:(US\s?(?=\\?\$)|USD)|(EUR)|(GBP)|(JPY)|(INR|Rs\.?))\s?\\?\$?\s?(\d[\d.,]*)")
+_CODES = ("dollars", "euros", "pounds", "yen", "rupees")
 _BRACKETS = re.compile(r"(?<!\\)\\[()\[\]]|\\?\$")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:equation|align|aligned|gather|gathered|displaymath|math|center)\*?\}")
 _NOTHING = re.compile(
-    r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text|script)style|limits|boldmath|large|Large|normalsize|bf|it|rm|bfseries)"
+    r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text|script)style|limits|boldmath|large|Large|LARGE|huge|Huge|normalsize|small|bf|it|rm|tt|sf|bfseries|ensuremath)"
     r"(?![A-Za-z])\.?|\\(?:color|label)\{[^{}]*\}|\\textcolor\{[^{}]*\}"
+    r"|\\colorbox\{[^{}]*\}|\\fcolorbox\{[^{}]*\}\{[^{}]*\}|</?s>"
 )
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
 _SPACE = re.compile(r"(?<!\\)\\(?:[;: ]|qquad\b|quad\b|hspace\{[^{}]*\}|thinspace\b)|~")
@@ -63,8 +69,17 @@ _STYLE = re.compile(
 _UPRIGHT = re.compile(r"\\(?:text|mathrm|mbox|hbox)")
 _KEPT_NAME = re.compile(r"\\operatorname\s?\{")
 _BRACE_PAIR = re.compile(r"(?<![\w\\^}\])])\{([^{}]*)\}(?!\s?[\^_{\d])")
-_FRACTION_COMMAND = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_FRACTION_COMMAND = re.compile(r"\\(?:[dtcs]|nice)frac(?![A-Za-z])")
 _LOOSE_FRACTION = re.compile(r"\\(frac|binom)\s{0,3}(\d|\{[^{}]*\})\s{0,3}(\d|\{[^{}]*\})")
+_SCRIPT_FRACTION = re.compile(r"\^\{(\d+)\}\s?/\s?_\{(\d+)\}")
+_ROW_GAP = re.compile(r"\\\\\[-?[\d.]+\s?(?:pt|ex|em|mm|cm)\]")
+_MOD = re.compile(r"\(?\s?(?:\\[pb]?mod|(?<![A-Za-z\\])mod)(?![A-Za-z])\s?(?:\{([^{}]*)\}|(\w+))\s?\)?")
+_ORDINAL = re.compile(r"(?<=\d)\s?\^\s?\{\s?(?:\\text\{)?\s?(th|st|nd|rd)\s?\}?\s?\}")
+_DEGREE = re.compile(r"\\(?:text)?degrees?(?![A-Za-z])|(?<=\d)\s?\^\s?(?:\{\s?o\s?\}|o(?![A-Za-z]))")
+_BAR = re.compile(r"(\.\d*)\\bar\{(\d+)\}|(\.\d*)\\bar(\d)")
+_UNION = re.compile(r"(?<=[)\]}])\s?U\s?(?=[(\[\\])")
+_SAME_SIGN = {r"\varnothing": r"\emptyset", r"\lbrace": r"\{", r"\rbrace": r"\}"}
+_SAME = re.compile(r"\\(?:varnothing|[lr]brace)(?![A-Za-z])\s?")
 _POWER = re.compile(r"(?<=[\w)}\]])\s?\*\*\s?")
 _E_NOTATION = re.compile(
     r"(?<![\w.\\])(\d+(?:\.\d*)?|\.\d+)(?:[eE]|\s?\\text\{[eE]\}\s?)(?:\{?([-+]?\d+)\}?)(?![\d_]|\.\d)"
@@ -96,8 +111,16 @@ def plain(text: str) -> str:
     lead = _LEAD.match(text)
     text = _unstyled(text[lead.end() :] if lead else text)
     text = _numbers(text)
-    text = " ".join(text.split())
+    text = " ".join(_one_notation(text).split())
     return _PLAIN_NAME.sub(lambda name: "\\" + name[1].replace("infinity", "infty"), text).strip()
+
+
+def _one_notation(text: str) -> str:
+    """Other commands for the same sign."""
+    text = _SAME.sub(lambda sign: _SAME_SIGN[sign[0].strip()] + " ", _ROW_GAP.sub(r"\\\\", text))
+    text = _MOD.sub(lambda mod: rf" \pmod{{{(mod[1] or mod[2]).strip()}}}", text)
+    text = _BAR.sub(lambda bar: rf"{bar[1] or bar[3]}\overline{{{bar[2] or bar[4]}}}", text)
+    return _UNION.sub(r" \\cup ", _DEGREE.sub(r"^\\circ", _ORDINAL.sub(r"\1", text)))
 
 
 def without_html(text: str) -> str:
@@ -112,6 +135,7 @@ def _signs(text: str) -> str:
     text = _SCRIPTS.sub(
         lambda run: ("^{" if run[1] else "_{") + run[0].translate(_SCRIPT_DIGITS) + "}", text.translate(_SINGLE)
     )
+    text = _SCRIPT_FRACTION.sub(r"\\frac{\1}{\2}", text)
     return "".join(unicodedata.normalize("NFKC", c) if _is_wide(c) else c for c in text)
 
 
@@ -134,8 +158,10 @@ def _root(sign: re.Match[str]) -> str:
 def _without_dressing(text: str) -> str:
     """Without what Markdown, display brackets and spacing put around and between."""
     text = _BOLD.sub("", _FENCE.sub("", text)).replace("`", "")
+    text = _CODE.sub(lambda m: rf"{m[1]}{m[7]} \text{{{_CODES[next(n for n in range(5) if m[n + 2])]}}}", text)
+    text = _CURRENCY.sub(lambda m: rf"{m[2] or m[3]} \text{{{_CURRENCIES[m[1] or m[4]]}}}", text)
     text = _DOLLARS.sub(r"\1 \\text{dollars}", text)
-    text = _ENVIRONMENT.sub(" ", _BRACKETS.sub("", text)).strip().lstrip("#").strip()
+    text = _ENVIRONMENT.sub(" ", _BRACKETS.sub("", text)).strip().lstrip("#").removeprefix("> ").strip()
     for mark in ("*", "_", '"', "'"):
         if len(text) > 2 and text.startswith(mark) and text.endswith(mark) and mark not in text[1:-1]:
             text = text[1:-1]
@@ -161,6 +187,7 @@ def _unstyled(text: str) -> str:
 
 def _styled(found: re.Match[str]) -> str:
     content = found[1]
+    content = re.sub(r"(?<=\w)[.,;]\s?$", "", content)
     if len(content.strip()) == 1 and content.strip().isalpha() and _UPRIGHT.match(found[0]):
         return rf"\text{{{content.strip()}}}"  # a metre, and not the variable m
     if _is_formula(content):

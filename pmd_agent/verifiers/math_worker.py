@@ -47,7 +47,8 @@ def compare(gold: str, answer: str) -> dict[str, Any]:
     right, given = _parsed(gold), _parsed(answer)
     if not right:
         raise ValueError("the right answer cannot be read as mathematics")
-    return {"equal": _equal(right, given) or _rounded(gold, answer, right, given), "read": bool(given)}
+    equal = _equal(right, given) or _rounded(gold, answer, right, given) or _same_in_value(right, given)
+    return {"equal": equal, "read": bool(given)}
 
 
 def _equal(right: list[Any], given: list[Any]) -> bool:
@@ -55,9 +56,34 @@ def _equal(right: list[Any], given: list[Any]) -> bool:
     from math_verify import verify
 
     # Differences below 10 to the minus this are zero; the default is 15.
-    if not verify(right, given, numeric_precision=60, timeout_seconds=None, raise_on_error=True):
+    # An interval is also what an inequality says, on either side.
+    how = {"numeric_precision": 60, "timeout_seconds": None, "raise_on_error": True, "allow_set_relation_comp": True}
+    if not verify(right, given, **how):
         return False
     return not (right and given and (_apart(right[0], given[0]) or _unsolved(right[0], given[0])))
+
+
+def _same_in_value(right: list[Any], given: list[Any]) -> bool:
+    """Whether two constants come to the same, complex ones too, or two equations differ by a factor: 2x = 6 is x = 3."""
+    import sympy
+
+    one, other = right[0] if right else None, given[0] if given else None
+    if isinstance(one, sympy.Eq) and isinstance(other, sympy.Eq):
+        if not all(isinstance(side, sympy.Expr) for side in (*one.args, *other.args)):
+            return False
+        factor = sympy.simplify((one.lhs - one.rhs) / (other.lhs - other.rhs)) if other.lhs != other.rhs else sympy.nan
+        return bool(factor.is_number and factor.is_finite and factor.is_zero is False)
+    if not (isinstance(one, sympy.Expr) and isinstance(other, sympy.Expr)):
+        return False
+    imaginary = sympy.Symbol("i", real=False)
+    if one.has(imaginary) and not one.has(sympy.Sum, sympy.Product, sympy.Integral):
+        one, other = one.xreplace({imaginary: sympy.I}), other.xreplace({imaginary: sympy.I})
+    if one.free_symbols or other.free_symbols or one.has(sympy.UnevaluatedExpr) or other.has(sympy.UnevaluatedExpr):
+        return False
+    values = [sympy.N(side, 60) for side in (one, other)]
+    if not all(value.is_number and value.is_finite for value in values):
+        return False
+    return bool(sympy.Abs(values[0] - values[1]) <= sympy.Abs(values[0]) * sympy.Float("1e-45", 60))
 
 
 def _unsolved(right: Any, given: Any) -> bool:

@@ -5,6 +5,8 @@ The answer of a completion is what stands in its last `<answer>` tag, else in it
     markup.py       takes off what chat models write around it: **42**, \[42\], 90°, 2√3, 1e3
     quantities.py   compares numbers with their units, times and numerals with a base: exactly, all of it
     words.py        compares words: `stop` is not `post`
+    names.py        takes off `x =`, and keeps R and r apart
+    notation.py     knows what may not be reordered, and sets by their condition
     math_worker.py  compares the rest, in a process of its own: one that hangs, breaks or fails gives no verdict, never a wrong one
 
 Lists without brackets are compared in any order, each answer by these rules. Where the right answer is a number, an answer that
@@ -31,8 +33,10 @@ from pmd_agent.text import last_boxed, strip_thinking
 from pmd_agent.types import Problem, Verdict
 from pmd_agent.verifiers.answer_tag import tagged_answer
 from pmd_agent.verifiers.markup import plain
+from pmd_agent.verifiers.names import assigned_in_order, kept_apart, result_of, unassigned
+from pmd_agent.verifiers.notation import out_of_order, set_condition
 from pmd_agent.verifiers.quantities import is_number, quantity, ratio, same
-from pmd_agent.verifiers.units import Unit, contradict, unit_of
+from pmd_agent.verifiers.units import Unit, all_measures, contradict, unit_of
 from pmd_agent.verifiers.words import same_words, with_words
 
 _START_SECONDS = 60.0
@@ -49,8 +53,10 @@ _WORK = re.compile(
     r"[\d)}\]]\s?(?:[+*!^-]|\\(?:times|cdot|div|pm|mp)\b)|\\(?:sqrt|binom|sum|prod|int|log|ln|sin|cos|tan|exp)\b"
 )
 _TRAILING_UNIT = re.compile(r"\s?\\text\{[^{}]*\}(?:\s?\^\s?(?:\{\s?\d\s?\}|\d))?$")
-_ASSIGNED = re.compile(r"([A-Za-z](?:_\w|_\{\w+\})?)\s?=\s?(?=[^=])")
-_APART = re.compile(r"\d\s+\d")
+_PLAIN_UNIT = re.compile(
+    r"\s(?:(?:sq|square|cubic)\s)?(?:[A-Za-z]{2,}|(?<![A-Za-z]\s)[mgshL])(?:\s?(?:/|per)\s?[A-Za-z]+)?(?:\s?\^\s?(?:\{\s?\d\s?\}|\d))?$"
+)
+_APART = re.compile(r"(?<![_\d])\d+\s+\d")
 _LISTED = re.compile(
     r"(?P<separator>[,;]|\\text\{\s?,?\s?(?:and|or)\s?\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
     r"|\\begin\{|\\end\{|\\[{}]|[()\[\]{}]"
@@ -93,7 +99,7 @@ class Mathematics:
             return Verdict(reward=1.0, correct=True, answer=answer)
         if len(answer) > LONGEST:
             told = f"Your answer has {len(answer)} characters: give the answer alone."
-        elif to_be_worked_out(right, answer):
+        elif to_be_worked_out(right, result_of(answer)):
             told = f'Your answer "{quoted}" has still to be worked out: give the number.'
         else:
             equal, read = self._compare(right, answer)
@@ -104,25 +110,33 @@ class Mathematics:
 
     def _compare(self, right: str, answer: str) -> tuple[bool, bool]:
         """(whether they are the same, whether `answer` could be read)."""
-        right, answer = _unassigned(right, answer)
         known = _known(right, answer)
         if known is not None:
             return known, True
         ones, others = _listed(right), _listed(answer)
         if 1 < len(ones) <= _LONGEST_LIST and len(others) > 1:
             return self._same_lists(ones, others)
+        right, answer = unassigned(set_condition(right), set_condition(result_of(answer)))
+        known = _known(right, answer)
+        if known is not None:
+            return known, True
+        if out_of_order(right, answer):
+            return False, True
         (right, unit), (answer, given) = _without_unit(right), _without_unit(answer)
         if contradict(unit, given):
             return False, True
         if _APART.search(right) or _APART.search(answer):  # a parser would take 3 4 for a sum, or a product
             return right == answer, True
+        right, answer = kept_apart(right, answer)
         reply = self._ask({"gold": with_words(right), "answer": with_words(answer)})
         return reply["equal"], reply["read"]
 
     def _same_lists(self, right: list[str], answer: list[str]) -> tuple[bool, bool]:
-        """Whether each of the one is one of the other, in any order."""
+        """Whether each of the one is one of the other, in any order; in this one, where only the right ones have names."""
         if len(right) != len(answer):
             return False, True
+        if assigned_in_order(right, answer):
+            return all(self._compare(*pair)[0] for pair in zip(right, answer, strict=True)), True
         left = list(answer)
         for one in right:
             match = next((other for other in left if one == other or self._compare(one, other)[0]), None)
@@ -167,7 +181,7 @@ def to_be_worked_out(right: str, answer: str) -> bool:
     number = quantity(right)
     if number is None or not is_number(number):
         return False
-    if number[0].places == 0 and _QUOTIENT.search(answer):
+    if number[0].places == 0 and not number[0].percent and _QUOTIENT.search(answer):
         return True
     return quantity(answer) is None and bool(_WORK.search(_NOT_WORK.sub(" ", answer)))
 
@@ -182,20 +196,15 @@ def _known(right: str, answer: str) -> bool | None:
     return same_words(right, answer)
 
 
-def _unassigned(right: str, answer: str) -> tuple[str, str]:
-    """Without `x =` in front of both, or of one; two names are two answers, and stay."""
-    one, other = _ASSIGNED.match(right), _ASSIGNED.match(answer)
-    if one and other and one[1] != other[1]:
-        return right, answer
-    return right[one.end() :] if one else right, answer[other.end() :] if other else answer
-
-
 def _without_unit(text: str) -> tuple[str, Unit]:
-    """A formula, and the unit in \\text{} behind it."""
-    found = _TRAILING_UNIT.search(text)
+    """A formula, and the unit behind it: in \\text{}, or in words that are units of measure."""
+    found, plain_words = _TRAILING_UNIT.search(text), False
+    if found is None:
+        found, plain_words = _PLAIN_UNIT.search(text), True
     if found is None or not found.start() or quantity(f"1{found[0]}") is None:
         return text, ()
-    return text[: found.start()], unit_of(found[0], 0)[0].names
+    names = unit_of(found[0], 0)[0].names
+    return (text, ()) if plain_words and not all_measures(names) else (text[: found.start()], names)
 
 
 def _listed(text: str) -> list[str]:

@@ -81,6 +81,7 @@ def quantity(text: str) -> Quantity | None:
 
 def ratio(text: str) -> tuple[Fraction, ...]:
     """`2:4:6` as (1, 2, 3); empty where it is none."""
+    text = text.replace(r"\colon", ":")
     if not _RATIO.fullmatch(text):
         return ()
     terms = [_fraction(term) for term in text.split(":")]
@@ -141,9 +142,11 @@ def _written(value: Fraction, places: int) -> str:
 
 
 def _digits_alone(right: Part, given: Part) -> bool:
-    """1101_2 and 1101: a base that only one side names is overlooked."""
+    """1101_2 and 1101, 7 pm and 7: a base, or half of the day, that only one side names is overlooked."""
     with_base, number = (right, given) if isinstance(given.value, Fraction) else (given, right)
     assert isinstance(with_base.value, tuple) and isinstance(number.value, Fraction)
+    if with_base.value[0] == "clock":
+        return with_base.unit != () and with_base.value[1:] == (str(number.value), "0", "0")
     return with_base.value[0] == "base" and number.places == 0 and with_base.value[1] == str(number.value)
 
 
@@ -174,6 +177,8 @@ def _part(text: str, at: int) -> tuple[Part | None, int]:
     if exponent is not None:
         places = max(0, len(decimal.partition(".")[2]) - int(exponent))
     unit, end = unit_of(text, found.end())
+    if places == 0 and unit.names in (("am",), ("pm",)):
+        return Part(("clock", str(value), "0", "0"), unit.names), end
     return Part(value * unit.times, unit.names, found["percent"] is not None, places if unit.times == 1 else 0), end
 
 

@@ -20,7 +20,7 @@ _SIGNS = {
     "ml": "milliliter millilitre mL", "gal": "gallon", "degree": "deg", "celsius": "C", "fahrenheit": "F",
     "kelvin": "K", "radian": "rad", "dollar": "usd USD buck", "cent": "", "am": "AM", "pm": "PM", "newton": "N",
     "joule": "J", "watt": "W", "volt": "V", "pascal": "Pa", "hz": "Hz hertz", "mol": "mole", "acre": "",
-    "hectare": "ha", "'": "", "''": "",
+    "hectare": "ha", "euro": "EUR", "yen": "JPY", "rupee": "INR", "'": "", "''": "",
 }  # fmt: skip
 _NAMES = {name: sign for sign, names in _SIGNS.items() for name in (sign, *names.split())}
 _TOGETHER = {
@@ -77,6 +77,11 @@ def contradict(right: Unit, given: Unit) -> bool:
         return False
     one, other = set(right), set(given)
     return any(_is_measure(name) for name in one ^ other) or not (one < other or other < one)
+
+
+def all_measures(unit: Unit) -> bool:
+    """Whether every name in it is a unit of measure; so it is where there is none."""
+    return all(_is_measure(name) for name in unit)
 
 
 def _takes(found: re.Match[str], text: str, before: list[str]) -> bool:

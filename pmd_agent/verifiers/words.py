@@ -15,6 +15,8 @@ _BASE = re.compile(r"(?<![\w.\\}])([0-9]+(?:\.[0-9]+)?)_(?:\{(\d{1,2})\}|(\d))")
 _PROTECTED = re.compile(r"\\[A-Za-z]+(?:\{[A-Za-z*]+\})?")
 _SEPARATOR = re.compile(r"[,;&]|(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
 _LETTER = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s?\^\s?(?:\{\s?\\circ\s?\}|\\circ(?![A-Za-z]))")
 _NOT_WORDS = {"and", "or", "mod", "dx", "dy", "dt"}
 
 
@@ -37,7 +39,10 @@ def same_words(right: str, given: str) -> bool | None:
 
 
 def with_words(text: str) -> str:
-    r"""The text for a parser that takes bare letters for variables: words, and numerals with a base, as \text{}."""
+    r"""The text for a parser that takes bare letters for variables: words, and numerals with a base, as \text{}.
+
+    It also drops degrees: the angles of \sin 30^\circ are in radians then.
+    """
     parts: list[str] = []
     at = 0
     for command in [*_PROTECTED.finditer(text), None]:
@@ -46,7 +51,8 @@ def with_words(text: str) -> str:
         if command is not None:
             parts.append(command[0])
             at = command.end()
-    return _BASE.sub(_numeral, "".join(parts))
+    text = _BASE.sub(_numeral, "".join(parts))
+    return _DEGREES.sub(r"\\frac{\1\\pi}{180}", text) if _ANGLE.search(text) else text
 
 
 def _numeral(found: re.Match[str]) -> str:
