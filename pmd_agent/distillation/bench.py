@@ -199,7 +199,7 @@ def _forward(model: Any, rows: Sequence[Sequence[int]], written: int, shared: bo
         if p.dim() == 2 and ".layers." in name and ".teacher." not in name
     ]
     width = config.num_attention_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
-    forests = [plant(group) for group in ([rows] if shared else [[r] for r in rows]) if group]
+    forests = [plant([tuple(row) for row in group]) for group in ([rows] if shared else [[r] for r in rows]) if group]
     tokens, pairs = sum(len(f.ids) for f in forests), sum(map(_pairs, forests))
     return (
         2.0 * sum(layers) * tokens,

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitedTooLong
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any, TextIO, cast
 
 from pmd_agent.errors import RecipeError
 
@@ -58,17 +58,19 @@ class McpServer:
             ) from error
         try:
             session = self._started()
-            return session.wait(session.tools(), self._seconds)
+            found: list[McpTool] = session.wait(session.tools(), self._seconds)
         except (ServerFailed, TimeoutError) as error:
             raise RecipeError(
                 f"The MCP server `{' '.join(self._command)}` cannot be asked for its tools: {error}",
                 "Run the command by hand, and mend problems.tools.",
             ) from error
+        return found
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """What the tool answers, errors that the server reports included. Raises ServerFailed, and TimeoutError."""
         session = self._started()
-        return session.wait(session.call(name, dict(arguments)), self._seconds)
+        said: str = session.wait(session.call(name, dict(arguments)), self._seconds)
+        return said
 
     def close(self) -> None:
         """End it. It is not started again."""
@@ -98,7 +100,7 @@ class _Session:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready: Future[Any] = Future()
-        self._log: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._log = cast(TextIO, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))  # noqa: SIM115
         self._task = self._loop.create_task(self._live())
         self._thread = threading.Thread(target=self._run, name="pmd-mcp", daemon=True)
         self._thread.start()

@@ -71,11 +71,12 @@ class ToolEpisode:
         messages[0] |= {"tools": [tool.schema for tool in self._tools.values()]}
         return messages
 
-    def act(self, reply: Reply) -> list[dict[str, str]] | None:
+    def act(self, reply: str) -> list[dict[str, str]] | None:
         """The answer to each call; None where there is none."""
+        calls = reply.calls if isinstance(reply, Reply) else ()
         return [
             {"role": "tool", "content": self._answered(call), "name": call.name, "tool_call_id": call.id}
-            for call in reply.calls[:MOST_CALLS]
+            for call in calls[:MOST_CALLS]
         ] or None
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ def divided(split: Split, section: Problems) -> ProblemSets:
     """With validation problems, of which as of test problems no verdict quotes a test. Raises ProblemError."""
     train, validation = split.train, split.validation
     if validation is None:
-        fraction, seed = getattr(section, "validation_fraction", 0.0), section.seed
+        fraction, seed = getattr(section, "validation_fraction", 0.0), getattr(section, "seed", 0)
         # Where training and test have the same problems, validation has some of them too, and nothing leaves training.
         kept, validation = hold_out(split.test if split.same_problems else train, fraction, seed)
         train = train if split.same_problems else kept

@@ -105,7 +105,7 @@ class Worker:
                 return httpx.Response(400, json={"error": {"message": TOO_LONG, "code": "context_length_exceeded"}})
             return httpx.Response(200, json=completion_of(message, asked.get("model", "policy")))
 
-        http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        http: Any = httpx.AsyncClient(transport=httpx.MockTransport(answer))
         openai = AsyncOpenAI(api_key="none", base_url="http://policy/v1", max_retries=0, timeout=None, http_client=http)
         try:
             from verifiers.clients import OpenAIChatCompletionsClient
