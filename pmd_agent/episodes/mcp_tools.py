@@ -85,7 +85,11 @@ class McpServer:
         with self._lock:
             if self._closed:
                 raise ServerFailed("it was closed")
+            if self._session is not None and self._session.over:  # it died: whoever called then has been told
+                self._session.end()
+                self._session = None
             if self._session is None:
+                atexit.unregister(self.close)
                 self._session = _Session(self._command, self._env)
                 atexit.register(self.close)
             self._session.wait_for_start(self._seconds)
@@ -97,6 +101,7 @@ class _Session:
 
     def __init__(self, command: tuple[str, ...], env: tuple[str, ...]) -> None:
         self._command, self._env = command, env
+        self.over = False
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready: Future[Any] = Future()
@@ -145,6 +150,8 @@ class _Session:
             answer = await self._ready.result(0).call_tool(name, arguments)
         except mcp.MCPError as error:
             if error.code in (CONNECTION_CLOSED, REQUEST_TIMEOUT):
+                self._stop.set()
+                self.over = True
                 raise
             return f"error: {error}"
         said = "\n".join(getattr(part, "text", None) or f"[{part.type}]" for part in answer.content)

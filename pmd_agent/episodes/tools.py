@@ -47,8 +47,9 @@ class Tool:
         """Why it cannot be called with these, for the policy to read; empty where it can. Only the outermost names and types."""
         properties = self.parameters.get("properties") or {}
         missing = [name for name in self.parameters.get("required") or () if name not in arguments]
-        odd = [name for name in arguments if name not in properties]
-        odd = odd if self.parameters.get("additionalProperties", False) is False else []
+        # By the letter of JSON schema what is not named is allowed, but where names are given it is a mistake.
+        more = self.parameters.get("additionalProperties", not properties)
+        odd = [name for name in arguments if name not in properties] if more is False else []
         wrong = [name for name, value in arguments.items() if not _fits(value, properties.get(name))]
         if not missing and not odd and not wrong:
             return ""

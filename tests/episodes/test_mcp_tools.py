@@ -128,6 +128,9 @@ def test_a_server_that_dies_or_hangs_is_not_the_policys_fault(
     assert "the MCP server" in played.outcome.feedback and "the till burns" in played.outcome.feedback
     server = McpServer(command, seconds=60)
     server.tools()
+    with pytest.raises(ServerFailed, match="the till burns"):
+        server.call("die", {})
+    assert server.call("sell", {"thing": "pear", "count": 1}).startswith("1 x pear, sale 1")  # started again
     server._seconds = 0.2
     with pytest.raises(TimeoutError, match=r"within 0.2 s"):
         server.call("wait", {})

@@ -97,6 +97,7 @@ def test_types_of_arguments_are_those_of_the_schema() -> None:
     }
     tool = Tool("f", "", {"type": "object", "properties": kinds, "required": ["n"]}, lambda **given: "")
     assert tool.refusal({"n": 1, "x": 2.5, "many": [1], "any": {}, "two": None}) == ""
+    assert Tool("f", "", {"type": "object"}, lambda **given: "").refusal({"what": 1}) == ""
     for wrong in ({"n": True}, {"n": 1.5}, {"n": 1, "x": "2"}, {"n": 1, "many": "a"}, {}):
         assert tool.refusal(wrong).startswith("error: f takes n (integer), x (number)"), wrong
 

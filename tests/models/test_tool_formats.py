@@ -193,6 +193,23 @@ def test_answers_come_in_the_templates_own_role(make: Make) -> None:
         assert stitched(turns, tokenizer, []) == expected
 
 
+@pytest.mark.parametrize("source", [HERMES, QWEN_XML, LLAMA, NOTHING])
+def test_ids_of_an_episode_with_tools_are_the_templates(make: Make, source: str) -> None:
+    turns, template, tokenizer = make(source, None, ("<|eot_id|>",))
+    end = tokenizer.convert_tokens_to_ids("<|eot_id|>") if source == LLAMA else tokenizer.eos_token_id
+    ids, talk = tokenizer(template.render(OPENING), add_special_tokens=False).input_ids, list(OPENING)
+    for reply, said in (
+        (f"<tool_call>{CALL}</tool_call>", ANSWERED),
+        (FLAT, [*ANSWERED, *ANSWERED]),
+        ("7", [{"role": "user", "content": "?"}]),
+    ):
+        ids += [*tokenizer(reply, add_special_tokens=False).input_ids, end]
+        ids += turns.between(OPENING, said, end)
+        talk += [{"role": "assistant", "content": reply}, *said]
+        assert tokenizer.decode(ids) == template.render(talk)
+        assert ids == tokenizer(template.render(talk), add_special_tokens=False).input_ids
+
+
 def test_mistral_is_told_of_tools_once(make: Make) -> None:
     turns, _, tokenizer = make(MISTRAL)
     said = tokenizer.decode(list(turns.between(OPENING, [{"role": "user", "content": "And vit?"}], None)))
