@@ -23,7 +23,11 @@ LONGEST_READ = 2000
 """Characters beyond which nothing is made of an answer."""
 
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});")
-_HTML = re.compile(r"</?(?:(br|p|div|center)|b|strong|i|em|u|span|code|mark|sup|sub)\s?/?>", re.IGNORECASE)
+_HTML = re.compile(
+    r"</?(?:(br|p|div|center|h[1-6]|ul|ol|li|pre)|b|strong|i|em|u|s|span|code|kbd|tt|samp|mark|sup|sub|font|big|small)"
+    r"(?:\s[a-z-]{1,20}\s?=\s?(?:\"[^\"<>]{0,200}\"|'[^'<>]{0,200}')){0,5}\s?/?>",
+    re.IGNORECASE,
+)
 _SCRIPTS = re.compile(r"([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+)|([₀₁₂₃₄₅₆₇₈₉]+)")
 _SCRIPT_DIGITS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ₀₁₂₃₄₅₆₇₈₉", "0123456789+-n0123456789")
 _VULGAR = re.compile(r"[¼½¾⅐-⅞↉]")
@@ -38,7 +42,8 @@ _SIGNS = {
     "Δ": r"\Delta ", "⁄": "/", "∕": "/", "′": "'", "″": "''", "’": "'", "‘": "'", "“": '"', "”": '"', "∗": "*",
     "＊": "*", "…": r"\ldots ", "⟨": r"\langle ", "⟩": r"\rangle ", "≈": r"\approx ", "\u00a0": " ", "\u2007": r"\,",
     "\u2009": r"\,", "\u202f": r"\,", "\u200b": "", "\u200c": "", "\u200d": "", "\u2060": "", "\ufeff": "",
-    "→": r"\to ", "∠": r"\angle ", "∆": r"\Delta ", "％": "%", "℃": r"^\circ C", "℉": r"^\circ F", "•": "", "✅": "",
+    "→": r"\to ", "∠": r"\angle ", "∆": r"\Delta ", "％": "%", "℃": r"^\circ C", "℉": r"^\circ F",
+    "≡": r"\equiv ", "⊥": r"\perp ", "∥": r"\parallel ", "⊂": r"\subset ", "⊆": r"\subseteq ", "•": "", "✅": "",
     "✓": "", "✔": "", "\ufe0f": "",
 }  # fmt: skip
 _SINGLE = str.maketrans(_SIGNS)
@@ -48,13 +53,16 @@ _DOLLARS = re.compile(r"\\\$\s?([\d.,]*\d)(?![\d.,]*\s?[A-Za-z+*/^=-])")
 _CURRENCY = re.compile(r"([€£¥₹])\s?(\d[\d.,]*)|(\d[\d.,]*)\s?([€£¥₹])")
 _CURRENCIES = {"€": "euros", "£": "pounds", "¥": "yen", "₹": "rupees"}
 _CODE = re.compile(r"^(-?\s?)(?:(US\s?(?=\\?\$)|USD)|(EUR)|(GBP)|(JPY)|(INR|Rs\.?))\s?\\?\$?\s?(\d[\d.,]*)")
+_MONEY_COMMAND = re.compile(
+    r"\\(pounds|euro)(?![A-Za-z])\s?|\\(?:text|mathrm|mbox)\{\s?([€£¥₹]|USD|EUR|GBP|JPY|INR|Rs\.?)\s?\}"
+)
 _CODES = ("dollars", "euros", "pounds", "yen", "rupees")
 _BRACKETS = re.compile(r"(?<!\\)\\[()\[\]]|\\?\$")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{(?:equation|align|aligned|gather|gathered|displaymath|math|center)\*?\}")
 _NOTHING = re.compile(
     r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text|script)style|limits|boldmath|large|Large|LARGE|huge|Huge|normalsize|small|bf|it|rm|tt|sf|bfseries|ensuremath)"
     r"(?![A-Za-z])\.?|\\(?:color|label)\{[^{}]*\}|\\textcolor\{[^{}]*\}"
-    r"|\\colorbox\{[^{}]*\}|\\fcolorbox\{[^{}]*\}\{[^{}]*\}|</?s>"
+    r"|\\colorbox\{[^{}]*\}|\\fcolorbox\{[^{}]*\}\{[^{}]*\}"
 )
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
 _SPACE = re.compile(r"(?<!\\)\\(?:[;: ]|qquad\b|quad\b|hspace\{[^{}]*\}|thinspace\b)|~")
@@ -158,6 +166,7 @@ def _root(sign: re.Match[str]) -> str:
 def _without_dressing(text: str) -> str:
     """Without what Markdown, display brackets and spacing put around and between."""
     text = _BOLD.sub("", _FENCE.sub("", text)).replace("`", "")
+    text = _MONEY_COMMAND.sub(lambda m: {"pounds": "£", "euro": "€"}.get(m[1] or "", m[2] or ""), text)
     text = _CODE.sub(lambda m: rf"{m[1]}{m[7]} \text{{{_CODES[next(n for n in range(5) if m[n + 2])]}}}", text)
     text = _CURRENCY.sub(lambda m: rf"{m[2] or m[3]} \text{{{_CURRENCIES[m[1] or m[4]]}}}", text)
     text = _DOLLARS.sub(r"\1 \\text{dollars}", text)

@@ -53,9 +53,12 @@ def compare(gold: str, answer: str) -> dict[str, Any]:
 
 def _equal(right: list[Any], given: list[Any]) -> bool:
     """By math-verify, but for numbers near zero, of which it takes any two for the same."""
+    import sympy
     from math_verify import verify
 
     # Differences below 10 to the minus this are zero; the default is 15.
+    if any(isinstance(one, sympy.Ne) for one in (*right[:1], *given[:1])):
+        return False  # which math-verify cannot read; see _same_in_value
     # An interval is also what an inequality says, on either side.
     how = {"numeric_precision": 60, "timeout_seconds": None, "raise_on_error": True, "allow_set_relation_comp": True}
     if not verify(right, given, **how):
@@ -68,16 +71,18 @@ def _same_in_value(right: list[Any], given: list[Any]) -> bool:
     import sympy
 
     one, other = right[0] if right else None, given[0] if given else None
-    if isinstance(one, sympy.Eq) and isinstance(other, sympy.Eq):
+    if isinstance(one, sympy.Eq | sympy.Ne) and isinstance(other, type(one)):
         if not all(isinstance(side, sympy.Expr) for side in (*one.args, *other.args)):
             return False
         factor = sympy.simplify((one.lhs - one.rhs) / (other.lhs - other.rhs)) if other.lhs != other.rhs else sympy.nan
         return bool(factor.is_number and factor.is_finite and factor.is_zero is False)
     if not (isinstance(one, sympy.Expr) and isinstance(other, sympy.Expr)):
         return False
-    imaginary = sympy.Symbol("i", real=False)
-    if one.has(imaginary) and not one.has(sympy.Sum, sympy.Product, sympy.Integral):
-        one, other = one.xreplace({imaginary: sympy.I}), other.xreplace({imaginary: sympy.I})
+    bound = (sympy.Sum, sympy.Product, sympy.Integral)
+    if not (isinstance(one, sympy.Number) or one.has(*bound) or other.has(*bound)):
+        # Read as real in 2i, and as not real in 1 + i.
+        imaginary = {sympy.Symbol("i", real=real): sympy.I for real in (True, False)}
+        one, other = one.xreplace(imaginary), other.xreplace(imaginary)
     if one.free_symbols or other.free_symbols or one.has(sympy.UnevaluatedExpr) or other.has(sympy.UnevaluatedExpr):
         return False
     values = [sympy.N(side, 60) for side in (one, other)]

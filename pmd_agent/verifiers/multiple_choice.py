@@ -39,14 +39,18 @@ _ALL = string.ascii_uppercase[:10]
 
 _DECORATION = re.compile(
     r"\\(?:(?:text|f)?color|colorbox)\s?\{[A-Za-z!0-9]{1,20}\}"
-    r"|\\(?:(?:frame|f|m|h|color)box|boxed|text[a-z]{0,8}|math[a-z]{1,6}|boldsymbol|bm|pmb|emph|underline|operatorname|bf(?:series)?|it|rm|tt|sf"
+    r"|\\fcolorbox\s?\{[A-Za-z!0-9]{1,20}\}\s?\{[A-Za-z!0-9]{1,20}\}|\\(?:begin|end)\s?\{[a-z]{1,15}\*?\}"
+    r"|\\(?:framebox|makebox)\s?\[[^\[\]]{0,20}\]|\\hspace\*?\s?\{[^{}]{0,20}\}"
+    r"|\\(?:(?:frame|make|f|m|h|color)box|ensuremath|uline|hl|overline|centering|itshape|ttfamily|rmfamily|sffamily|scshape|upshape"
+    r"|small|tiny|footnotesize|scriptsize|normalsize|boxed|text[a-z]{0,8}|math[a-z]{1,6}|boldsymbol|bm|pmb|emph|underline|operatorname|bf(?:series)?|it|rm|tt|sf"
     r"|[lL]arge|LARGE|[hH]uge|displaystyle|left|right|quad|qquad|newline)(?![A-Za-z])"
     r"|\\[()\[\],;:! \\]|[*_`$\"'{}~\u201c\u201d\u2018\u2019]"
 )
 _BULLETS = "-\u2013\u2014\u2022#> "
 _LEAD = re.compile(
     r"^(?:(?:so|therefore|thus|hence)[, ]+)?(?:(?:the|my) +)?(?:(?:correct|right|final|best) +)?"
-    r"(?:answer|option|choice)\b(?: +(?:is|would be)\b)?\s*[:=]?\s*(?:(?:the +)?(?:option|choice|letter)\b *)?",
+    r"(?:answer|option|choice)\b(?: +(?:is|would be)\b)?\s*[:=]?\s*(?:(?:the +)?(?:option|choice|letter)\b *)?"
+    r"|^(?:the +)?letter\b *|^(?:i +(?:choose|pick|select)|it is|it's)\b *",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_]+")

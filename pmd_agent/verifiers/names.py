@@ -8,7 +8,8 @@ from collections.abc import Sequence
 _NAME = r"[A-Za-z](?:_\w|_\{\w+\})?"
 _ASSIGNED = re.compile(rf"({_NAME})\s?=\s?(?=[^=])")
 _REVERSED = re.compile(rf"([^=<>]*[^=<>\s!])\s?=\s?({_NAME})$")
-_COMMAND = re.compile(r"\\[A-Za-z]+(?:\{[A-Za-z*]+\})?")
+_COMMAND = re.compile(r"\\(?:(?:begin|end|text|operatorname)\{[^{}]*\}|[A-Za-z]+)")
+_PRIMED = re.compile(r"(?<![A-Za-z\\}])([A-Za-z])('{1,3})")
 _RUN = re.compile(r"(?<![A-Za-z\\])[A-Za-z]{1,2}(?![A-Za-z])")
 
 
@@ -42,7 +43,11 @@ def result_of(answer: str) -> str:
 
 
 def kept_apart(right: str, answer: str) -> tuple[str, str]:
-    """For a parser that takes capital letters for small ones: with an index at those that are also there as small ones."""
+    """For a parser that takes capital letters for small ones, and drops primes: with an index that tells f' from f.
+
+    Capital letters have one where the small ones are also there.
+    """
+    right, answer = (_PRIMED.sub(lambda f: f"{f[1]}_{{39{len(f[2])}}}", text) for text in (right, answer))
     bare = _COMMAND.sub(" ", f"{right} {answer}")
     letters = {letter for run in _RUN.findall(bare) for letter in run}
     clash = {letter for letter in letters if letter.isupper() and letter.lower() in letters}

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 
 _POWER = r"\s?\^\s?(?:\{\s?(?:-1|-?T|\\top|\\dagger|\\ast|\*|H)\s?\}|T|\\top|\\dagger|H)"
-_FACTOR = rf"(?<![A-Za-z\\])[A-Z](?:{_POWER})?"
 _PRODUCT = re.compile(rf"[A-Z](?:{_POWER})?(?:\s?(?:\\cdot\s?)?[A-Z](?:{_POWER})?)*(?![a-z])")
+_OF_PRODUCT = re.compile(
+    r"\(\s?([A-Z](?:\s?[A-Z]){1,5})\s?\)(\s?\^\s?(?:\{\s?(?:-1|T|\\top|H|\\dagger)\s?\}|T|\\top|H))"
+)
 _TRANSPOSED = re.compile(r"\^\s?\{?\s?(?:-?T|\\top|\\dagger|H)")
 _ARROW = r"\\(?:vec|hat|overrightarrow)\{[^{}]*\}"
 _CROSS = re.compile(rf"{_ARROW}(?:\s?\\times\s?{_ARROW})+")
@@ -21,12 +23,18 @@ _CONDITION = re.compile(
 
 def out_of_order(right: str, answer: str) -> bool:
     """Whether both hold products of matrices or vectors, and not the same ones."""
+    right, answer = (_OF_PRODUCT.sub(_each_turned, text) for text in (right, answer))
     for products in (_matrix_products, _cross_products):
         one, other = products(right), products(answer)
         if one and other and one != other:
             return True
     bare = [_PRODUCT.fullmatch(text) is not None for text in (right, answer)]
     return all(bare) and bool(_TRANSPOSED.search(right)) != bool(_TRANSPOSED.search(answer))
+
+
+def _each_turned(power: re.Match[str]) -> str:
+    """B^{-1}A^{-1} of (AB)^{-1}."""
+    return "".join(f"{letter}{power[2]}" for letter in reversed(power[1]) if letter.isalpha())
 
 
 def set_condition(text: str) -> str:

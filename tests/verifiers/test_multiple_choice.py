@@ -278,6 +278,21 @@ WHOLE = [
 """Whole completions: which of their tags counts."""
 
 
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        r"\fcolorbox{red}{white}{B}", r"\framebox[2cm]{B}", r"\makebox{B}", r"\ensuremath{B}", r"\tiny{B}", r"\itshape B",
+        r"\hspace{1cm}B", r"\begin{center}B\end{center}", r"\begin{equation*}B\end{equation*}", r"\uline{B}", "<h1>B</h1>",
+        '<span style="color:red">B</span>', "<div class='x'>B</div>", '<font color="red">B</font>', "<ul><li>B</li></ul>",
+        "<pre><code>B</code></pre>", "<kbd>B</kbd>", "The letter B", "I choose B", "It is B",
+    ],
+)  # fmt: skip
+def test_further_wrappers(wrapper: str) -> None:
+    for letter in "BC":
+        assert VERIFIER.verify(problem(), tagged(wrapper.replace("B", letter))).correct is (letter == "B")
+    assert VERIFIER.verify(problem(), tagged(f"{wrapper} {wrapper.replace('B', 'C')}")).answer is None
+
+
 @pytest.mark.parametrize(("content", "letter"), SCRIPTS)
 def test_other_scripts(content: str, letter: str | None) -> None:
     assert VERIFIER.verify(problem(), tagged(content)).answer == letter
