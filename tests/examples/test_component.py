@@ -44,6 +44,18 @@ def test_an_agent_loop_recalls_and_memory_learns(runs: Path) -> None:
         assert len(learnt) == 3 and all(e.text.startswith("Turn 1\n<reasoning>") for e in learnt)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the package's own
+def test_a_langgraph_agent_recalls_and_memory_learns(runs: Path) -> None:
+    pytest.importorskip("langgraph", reason="pip install langgraph")
+    from recipes.examples import langgraph_node
+
+    before = len(traces(runs / "episodes")) if (runs / "episodes/traces.jsonl").exists() else 0
+    assert 0 <= langgraph_node.main(str(runs / "episodes"), 2) <= 1
+    left = traces(runs / "episodes")[before:]
+    assert len(left) == 2 and all("Notes from practice" not in json.dumps(row) for row in left)
+    assert [m["role"] for m in left[0]["messages"]] == ["system", "user", "assistant", "user", "assistant"]
+
+
 def test_a_dspy_program_recalls_and_memory_learns(runs: Path) -> None:
     assert 0 <= dspy_program.main(str(runs / "quickstart"), 3) <= 1
     assert all(row["messages"][0]["content"].startswith("In the ") for row in traces(runs / "quickstart"))
