@@ -1,77 +1,65 @@
-"""A run of episodes that is killed again and again, at random moments, is in the end the run that never was."""
+"""A run of episodes that is killed again and again, at random moments, is in the end the run that never was.
+
+Its processes are forked from one that has imported everything, so that a kill meets the run and costs a second or two.
+"""
 
 from __future__ import annotations
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.test_end_to_end import RECIPES, lines, memory_dump, without_times
+from tests.episodes.small_run import begun
+from tests.test_end_to_end import lines, memory_dump, without_times
 
-SMALL = [
-    "steps=5", "problems.train=4", "problems.test=2", "problems.validation=2", "rollout.problems=2", "rollout.samples=2",
-    "pipeline.every=2", "evaluate.every=3",
-]  # fmt: skip
-KILLS = int(os.environ.get("PMD_TEST_KILLS", "4"))
-"""20 take several minutes."""
+KILLS = int(os.environ.get("PMD_TEST_KILLS", "20"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_killed_at_random_moments_and_resumed_is_as_if_never_killed(tmp_path: Path) -> None:
-    (tmp_path / "never").mkdir()
-    recipe = str(RECIPES / "episodes.yaml")
-    _whole(["run", recipe, *SMALL], tmp_path / "never")
-    unbroken, broken = tmp_path / "never/runs/episodes", tmp_path / "runs/episodes"
-    moments = random.Random(0)
-    command = [sys.executable, "-m", "pmd_agent", "run", recipe, *SMALL]
-    killed: list[int] = []
-    while len(killed) < KILLS:
-        resume = ["--resume"] if (broken / "recipe.yaml").is_file() else []
-        process = subprocess.Popen(
-            [*command, *resume], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        # Every other time a step is first let through, so that all parts of a run are met.
-        _wait_for(process, broken, steps=len(killed) % 2)
-        time.sleep(moments.uniform(0.0, 4.0))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        killed.append(_steps(broken))
-        if (broken / "summary.json").exists():
-            break
-    assert len(killed) > 1 and max(killed) > 0, f"killed too early or too late to show anything: {killed}"
-    _whole(["run", recipe, *SMALL, "--resume"], tmp_path)
-    assert without_times(lines(broken / "metrics.jsonl")) == without_times(lines(unbroken / "metrics.jsonl"))
-    assert memory_dump(broken) == memory_dump(unbroken)
+    unbroken, moments, killed = tmp_path / "never" / "episodes", random.Random(0), list[int]()
+    whole = begun(unbroken)
+    while not (unbroken / "log.txt").is_file() and whole.exitcode is None:  # what is forked from is warm
+        time.sleep(0.01)
+    started = time.monotonic()
+    whole.join()
+    length = time.monotonic() - started
+    assert whole.exitcode == 0
+    broken = tmp_path / "0" / "episodes"
+    while len(killed) < KILLS or not (broken / "summary.json").is_file():
+        if (broken / "summary.json").is_file():  # another one, for the kills that are left
+            _same(broken, unbroken)
+            broken = tmp_path / str(len(killed)) / "episodes"
+        going, before = begun(broken), _steps(broken)
+        while len(killed) % 3 == 2 and going.exitcode is None and _steps(broken) == before:
+            time.sleep(0.02)  # so that it gets on, and all parts of a run are met
+        going.join(moments.uniform(0.0, 0.4) * length if len(killed) < KILLS else None)
+        if going.exitcode is None:
+            going.kill()
+            killed.append(_steps(broken))
+        going.join()
+        assert going.exitcode in (0, -9)
+    _same(broken, unbroken)
+    print(f"killed after so many steps: {killed}; an unbroken run took {length:.1f} s")
+    assert len(killed) == KILLS and len(set(killed)) > 1, "killed too early or too late to show anything"
+
+
+def _same(run: Path, wanted: Path) -> None:
+    """All but the times, to the byte."""
+    assert without_times(lines(run / "metrics.jsonl")) == without_times(lines(wanted / "metrics.jsonl"))
+    assert memory_dump(run) == memory_dump(wanted)
     for folder in ("rollouts", "programs"):
-        kept, wanted = (sorted((run / folder).glob("step-*")) for run in (broken, unbroken))
-        assert [p.name for p in kept] == [p.name for p in wanted] and wanted
-        assert [p.read_bytes() for p in kept] == [p.read_bytes() for p in wanted]
-
-
-def _whole(arguments: list[str], where: Path) -> None:
-    """A run to its end, for which `pmd` of the other tests has too little patience on a busy machine."""
-    command = [sys.executable, "-m", "pmd_agent", *arguments]
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=900, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+        kept, there = (sorted((each / folder).glob("step-*")) for each in (run, wanted))
+        assert [p.name for p in kept] == [p.name for p in there] and there
+        assert [p.read_bytes() for p in kept] == [p.read_bytes() for p in there]
+    name = "adapter/adapter_model.safetensors"
+    assert (run / name).read_bytes() == (wanted / name).read_bytes()
 
 
 def _steps(run: Path) -> int:
     metrics = run / "metrics.jsonl"
     return metrics.read_text().count("\n") if metrics.is_file() else 0
-
-
-def _wait_for(process: subprocess.Popen[bytes], run: Path, *, steps: int) -> None:
-    """Until it writes to its log, and so many more steps are committed: what comes before is the same for every run."""
-    started, before = time.time(), _steps(run)
-    log = run / "log.txt"
-    while process.poll() is None and time.time() < started + 600:
-        if log.is_file() and log.stat().st_mtime > started - 1 and _steps(run) >= before + steps:
-            return
-        time.sleep(0.05)
