@@ -55,8 +55,10 @@ _OPPOSITES = (
 
 
 def has_content(text: str) -> bool:
-    """Whether it says anything: a word of letters that is not just a little one, beside numbers and signs."""
-    return any(word[0].isalpha() for word in _content(text)[0])
+    """Whether it says anything: a word that is not just a little one, beside numbers and signs. One letter says nothing."""
+    words, _ = _content(text)
+    alone = len(words) == 1 and len(words[0]) == 1 and words[0].isascii()
+    return not alone and any(word[0].isalpha() for word in words)
 
 
 def says(insight: str, rule: str) -> bool:
@@ -99,10 +101,16 @@ def _turned_round(said: tuple[str, ...], words: tuple[str, ...]) -> bool:
 @lru_cache(maxsize=4096)
 def _content(text: str) -> tuple[tuple[str, ...], int]:
     """Its words as stems, one word for words that mean one thing, without the silent ones; and how often it negates."""
-    words = [word.replace("’", "'").lower() for word in _WORD.findall(text)]
+    words = ["A" if _names(text, found) else found[0].replace("’", "'").lower() for found in _WORD.finditer(text)]
     negations = sum(bool(_NEGATION.match(word)) for word in words)
     kept = (_stem(word) for word in words if word not in _SILENT and not _NEGATION.match(word))
     return tuple(_ONE_FOR.get(word, word) for word in kept), negations
+
+
+def _names(text: str, found: re.Match[str]) -> bool:
+    """Whether this A is a name, as of an answer, and no article: "Choose A.", not "A ring counts."."""
+    begins = not text[: found.start()].strip() or text[: found.start()].rstrip()[-1] in ".:!?"
+    return found[0] == "A" and not (begins and re.match(r"\s+[a-z]", text[found.end() :]))
 
 
 def _stem(word: str) -> str:

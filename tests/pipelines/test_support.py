@@ -30,7 +30,15 @@ SAY_IT = [
     ("Double-check the sign of the exponent.", "Double-check the exponent's sign."),
     ("检查环结构", "检查环结构"),
 ]  # fmt: skip
+SAY_IT += [
+    ("Choose A for rings.", "Pick A for rings."),
+    ("A ring counts once.", "The ring counts once."),
+    ("Take a ring as one: A ring counts once.", "Ring counts once."),
+]
 DO_NOT = [
+    ("Use wex mul.", "Choose A."),
+    ("Choose B.", "Choose A."),
+    ("Choose a rule.", "Choose A."),
     ("Use wex sub.", "Use wex max."),
     ("Use vit max.", "Use zog max."),
     ("Never zog max.", "Use zog max."),
@@ -69,7 +77,7 @@ def test_other_operands_negations_numbers_and_fragments_are_not(insight: str, ru
     assert not says(insight, rule)
 
 
-@pytest.mark.parametrize("text", ["12.", "", "...", "3 + 4", "=", "the of it", "not", "- 7", "\x00"])
+@pytest.mark.parametrize("text", ["12.", "", "...", "3 + 4", "=", "the of it", "not", "- 7", "\x00", "A.", "B."])
 def test_what_says_nothing(text: str) -> None:
     assert not has_content(text)
 
