@@ -22,11 +22,12 @@ from pmd_agent.verifiers.mathematics import (
     LONGEST,
     _known,
     _listed,
-    _unassigned,
     _without_unit,
     answer_in,
     to_be_worked_out,
 )
+from pmd_agent.verifiers.names import kept_apart, result_of, unassigned
+from pmd_agent.verifiers.notation import out_of_order, set_condition
 from pmd_agent.verifiers.words import with_words
 
 QUICK, LENGTH = 20_000, 100_000
@@ -66,7 +67,11 @@ SHORT: dict[str, Callable[[str], object]] = {
     "to_be_worked_out": lambda text: (to_be_worked_out("5", text), to_be_worked_out(text, "5")),
     "known": lambda text: _known("5 \\text{ cm}", text),
     "listed": _listed,
-    "unassigned": lambda text: _unassigned(text, text),
+    "unassigned": lambda text: unassigned(text, text),
+    "kept_apart": lambda text: kept_apart(text, text),
+    "result_of": result_of,
+    "out_of_order": lambda text: out_of_order(text, "AB^{-1}"),
+    "set_condition": set_condition,
     "without_unit": _without_unit,
     "with_words": with_words,
 }
