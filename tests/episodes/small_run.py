@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+
+from tests.processes import forked, into
 
 SMALL = [
     "steps=4", "problems.train=4", "problems.test=2", "problems.validation=1", "rollout.problems=2", "rollout.samples=2",
@@ -16,9 +17,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "episodes.yaml"
 
 def work(runs: str, resume: bool) -> None:
     """From its beginning, or on from its last commit, to its end."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
+    into(os.devnull, os.devnull)
     from pmd_agent.assembly.start import start
     from pmd_agent.recipe import load_recipe
 
@@ -27,8 +26,4 @@ def work(runs: str, resume: bool) -> None:
 
 def begun(folder: Path) -> ForkServerProcess:
     """The run in this folder, in a process that is forked from one which has imported everything."""
-    processes = get_context("forkserver")
-    processes.set_forkserver_preload(["pmd_agent.assembly.start", "torch", "transformers", "peft", "dspy", "chromadb"])
-    process = processes.Process(target=work, args=(str(folder.parent), (folder / "recipe.yaml").is_file()))
-    process.start()
-    return process
+    return forked(work, str(folder.parent), (folder / "recipe.yaml").is_file())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.episodes.small_run import begun
-from tests.test_end_to_end import lines, memory_dump, without_times
+from tests.test_lag import same
 
 KILLS = int(os.environ.get("PMD_TEST_KILLS", "20"))
 
@@ -32,7 +32,7 @@ def test_killed_at_random_moments_and_resumed_is_as_if_never_killed(tmp_path: Pa
     broken = tmp_path / "0" / "episodes"
     while len(killed) < KILLS or not (broken / "summary.json").is_file():
         if (broken / "summary.json").is_file():  # another one, for the kills that are left
-            _same(broken, unbroken)
+            same(broken, unbroken)
             broken = tmp_path / str(len(killed)) / "episodes"
         going, before = begun(broken), _steps(broken)
         while len(killed) % 3 == 2 and going.exitcode is None and _steps(broken) == before:
@@ -43,21 +43,9 @@ def test_killed_at_random_moments_and_resumed_is_as_if_never_killed(tmp_path: Pa
             killed.append(_steps(broken))
         going.join()
         assert going.exitcode in (0, -9)
-    _same(broken, unbroken)
+    same(broken, unbroken)
     print(f"killed after so many steps: {killed}; an unbroken run took {length:.1f} s")
     assert len(killed) == KILLS and len(set(killed)) > 1, "killed too early or too late to show anything"
-
-
-def _same(run: Path, wanted: Path) -> None:
-    """All but the times, to the byte."""
-    assert without_times(lines(run / "metrics.jsonl")) == without_times(lines(wanted / "metrics.jsonl"))
-    assert memory_dump(run) == memory_dump(wanted)
-    for folder in ("rollouts", "programs"):
-        kept, there = (sorted((each / folder).glob("step-*")) for each in (run, wanted))
-        assert [p.name for p in kept] == [p.name for p in there] and there
-        assert [p.read_bytes() for p in kept] == [p.read_bytes() for p in there]
-    name = "adapter/adapter_model.safetensors"
-    assert (run / name).read_bytes() == (wanted / name).read_bytes()
 
 
 def _steps(run: Path) -> int:
