@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,10 +52,9 @@ def watch(
         import webbrowser
 
         webbrowser.open(address)
-    try:
+    with suppress(KeyboardInterrupt):  # which the server may keep to itself
         serve(Site(source_of(directory, console.warn), token), listening)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    raise typer.Exit(130)
 
 
 def _opened(run: str | None) -> RunDir:

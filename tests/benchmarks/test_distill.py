@@ -106,4 +106,4 @@ def test_the_shapes_are_models_of_their_size() -> None:
             name: sum(p.numel() for p in AutoModelForCausalLM.from_config(Qwen3Config(**shape)).parameters())
             for name, shape in SHAPES.items()
         }
-    assert sizes == {"qwen3-8b": 8_190_735_360, "qwen3-0.6b": 596_049_920}
+    assert sizes == {"qwen3-8b": 8_190_735_360, "qwen3-1.7b": 1_720_574_976, "qwen3-0.6b": 596_049_920}

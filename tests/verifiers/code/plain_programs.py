@@ -171,7 +171,7 @@ TOGETHER = {
     "a thread": "import threading\nthreading.Thread(target=print, args=(7,)).start()",
     "a thread that goes on": "import threading, time\ndef f(): time.sleep(0.05); print('late')\nthreading.Thread(target=f).start()\nprint('end')",
     "a daemon thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(100,), daemon=True).start()\nprint('end')",
-    "a timer": "import threading\nthreading.Timer(0.02, print, ('tick',)).start()\nprint('end')",
+    "a timer": "import threading\nthreading.Timer(0.3, print, ('tick',)).start()\nprint('end')",
     "a large stack": "import sys, threading\nsys.setrecursionlimit(10 ** 6)\nthreading.stack_size(1 << 27)\ndef f(n): return 0 if n == 0 else 1 + f(n - 1)\nt = threading.Thread(target=lambda: print(f(100000))); t.start(); t.join()",
     "many threads": "import threading\nts = [threading.Thread(target=lambda e=threading.Event(): e.wait(0.05)) for _ in range(60)]\n[t.start() for t in ts]; [t.join() for t in ts]\nprint(threading.active_count(), threading.current_thread() is threading.main_thread(), threading.current_thread().name)",
     "thread-local": "import threading\nx = threading.local(); x.a = 1\nt = threading.Thread(target=lambda: print(hasattr(x, 'a'))); t.start(); t.join()",
