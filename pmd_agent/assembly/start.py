@@ -19,7 +19,6 @@ from pmd_agent.recipe.problems import GivenProblems
 from pmd_agent.runs.disk import told
 from pmd_agent.runs.folder import PROBLEMS, RunDir
 from pmd_agent.runs.lock import is_locked_here, unlock_folder
-from pmd_agent.runs.whole import damage
 from pmd_agent.trackers import relay
 from pmd_agent.types import Step
 
@@ -111,11 +110,11 @@ def _lead(
 def _check_ended(recipe: Recipe) -> None:
     """Whether the adapter of a run that has ended fits its model, before anything says that the run is finished."""
     run = RunDir(recipe.runs / recipe.name, recipe)
-    if isinstance(recipe.policy, ScriptedPolicySection) or not run.finished or damage(run.adapter_path):
+    if isinstance(recipe.policy, ScriptedPolicySection) or not run.finished or not run.learns:
         return
-    from pmd_agent.models.adapters import check_adapter
+    from pmd_agent.models.run_adapter import require_fit
 
-    check_adapter(recipe.policy.model, run.adapter_path)
+    require_fit(run)
 
 
 def _problems(recipe: Recipe, given: Given, resume: bool) -> ProblemSets:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pmd_agent.errors import RunError
-from pmd_agent.models.adapters import STATE, WEIGHTS
+from pmd_agent.models.adapters import STATE, WEIGHTS, check_adapter
 from pmd_agent.models.loading import resolve_model
 from pmd_agent.recipe import ScriptedPolicySection
 from pmd_agent.runs.checkpoints import committed, number_of
@@ -45,6 +46,7 @@ def adapter_of(run: RunDir, otherwise: str, say: Callable[[str], None]) -> Itera
     if not reason:
         yield RunAdapter(run.adapter_path, run.next_step)
         return
+    require_fit(run)
     with tempfile.TemporaryDirectory(prefix="pmd-adapter-") as scratch:
         for checkpoint in committed(run.checkpoints_path, run.next_step):
             if damaged := damage(checkpoint):
@@ -57,6 +59,21 @@ def adapter_of(run: RunDir, otherwise: str, say: Callable[[str], None]) -> Itera
         say(f"{why}: the adapter is that of {checkpoint.name}")
         write_adapter(checkpoint, Path(scratch), run)
         yield RunAdapter(Path(scratch), number_of(checkpoint))
+
+
+def require_fit(run: RunDir) -> None:
+    """Raises PolicyError where the run's adapter can be read and is of another model: that is no damage, but somebody's work."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(run.adapter_path / WEIGHTS), framework="pt") as file:
+            file.keys()
+        json.loads((run.adapter_path / CONFIG).read_bytes())
+    except (OSError, ValueError, SafetensorError):
+        return
+    section = run.recipe.policy
+    assert not isinstance(section, ScriptedPolicySection), "a scripted policy has no adapter"
+    check_adapter(section.model, run.adapter_path)
 
 
 def _none(run: RunDir, damaged: str, otherwise: str) -> RunError:

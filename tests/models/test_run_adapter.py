@@ -12,7 +12,7 @@ import torch
 from pmd_agent.assembly.parts import load_state
 from pmd_agent.distillation.build import build_trainer
 from pmd_agent.distillation.trainer import Trainer
-from pmd_agent.errors import RunError
+from pmd_agent.errors import PolicyError, RunError
 from pmd_agent.models.adapters import load_adapter
 from pmd_agent.models.run_adapter import RunAdapter, adapter_of
 from pmd_agent.recipe import LocalPolicySection, parse_recipe
@@ -117,3 +117,16 @@ def test_state_that_cannot_be_read_is_one_error(begun: tuple[RunDir, Trainer]) -
     (run.checkpoint / "trainer.pt").write_bytes(b"PK")
     with pytest.raises(RunError, match="step-000002 is damaged"):
         load_state(trainer, run.checkpoint)
+
+
+def test_another_models_adapter_is_no_damage(begun: tuple[RunDir, Trainer]) -> None:
+    """What somebody has put there is refused, and the checkpoint's not taken in its place without a question."""
+    from safetensors.torch import load_file, save_file
+
+    run, trainer = begun
+    end(run, trainer)
+    file = run.adapter_path / "adapter_model.safetensors"
+    tensors = {name.replace("layers.0", "blocks.0"): tensor for name, tensor in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(PolicyError, match="does not fit"), adapter_of(RunDir.open(run.path), "do without", print):
+        pass
